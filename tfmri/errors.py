@@ -1,5 +1,7 @@
 """What a person can get wrong, said so that it can be put right: where, found, expected, what to do."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -36,3 +38,9 @@ class InputError(Exception):
         if len(self.problems) == 1:
             return str(self.problems[0])
         return "\n".join([f"{len(self.problems)} problems:", *(f"  - {problem}" for problem in self.problems)])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`Did you mean 'sex'?` for the known name nearest to a mistyped one; empty where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,141 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tfmri.errors import InputError
+from tfmri.experiment.load import difference, dump, find_experiment, load_experiment
+from tfmri.experiment.schema import Experiment
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+SMALL = {"data": {"labels": "labels.csv"}, "targets": {"age": {"task": "regression"}}}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(settings):
+        path = tmp_path / "small.yaml"
+        path.write_text(settings if isinstance(settings, str) else yaml.safe_dump(settings))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_of_the_project_is_valid_and_survives_its_own_dump(path, write):
+    experiment = load_experiment(path)
+    assert load_experiment(write(dump(experiment))) == experiment
+
+
+def test_the_template_shows_every_key_with_its_default():
+    path = next(path for path in EXPERIMENTS if path.stem == "template")
+    shown = yaml.safe_load(path.read_text())
+    written_out = load_experiment(path)
+    defaults = Experiment.model_validate({"data": {"labels": "demo"}, "targets": shown["targets"]})
+    assert written_out == defaults
+    for name, field in Experiment.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {})
+        assert name in shown
+        if name != "targets" and inner:
+            assert set(shown[name]) >= set(inner), name
+
+
+def test_targets_of_the_template_show_every_key():
+    from tfmri.experiment.schema import Classification, Regression, SoftLabels
+
+    text = (EXPERIMENTS[0].parent / "template.yaml").read_text()
+    for model in (Classification, Regression, SoftLabels):
+        for key in model.model_fields:
+            assert f"{key}:" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (SMALL | {"traning": {}}, ["traning", "Did you mean 'training'?"]),
+        (SMALL | {"training": {"epoch": 3}}, ["training.epoch", "Did you mean 'epochs'?"]),
+        (SMALL | {"training": {"optimizer": {"lr": 1}}}, ["training.optimizer.lr", "learning_rate"]),
+        (SMALL | {"targets": {"age": {"task": "regression", "los": "mae"}}}, ["targets.age.los", "'loss'"]),
+        (SMALL | {"targets": {"age": {"task": "regresion"}}}, ["regresion", "regression"]),
+        (SMALL | {"targets": {"age": {}}}, ["targets.age.task", "missing", "classification"]),
+        (SMALL | {"training": {"epochs": 0}}, ["training.epochs", "0", "greater than or equal to 1"]),
+        (SMALL | {"training": {"epochs": "many"}}, ["training.epochs", "many", "integer"]),
+        (SMALL | {"image": {"shape": [0, 8, 8]}}, ["image.shape.0", "0"]),
+        (SMALL | {"image": {"shape": [8, 8]}}, ["image.shape.2"]),
+        (SMALL | {"split": {"test": 0.6, "validation": 0.4}}, ["leave nobody to train on"]),
+        (SMALL | {"augment": "standart"}, ["standart", "standard"]),
+        (SMALL | {"model": {"name": "sfnc"}}, ["sfnc", "sfcn"]),
+        (SMALL | {"model": {"name": "sfcn", "filter": [8]}}, ["filter", "filters"]),
+        ({"targets": SMALL["targets"]}, ["data", "missing"]),
+        (SMALL | {"targets": {"x": {"task": "classification", "classes": ["a"]}}}, ["two or more"]),
+        (SMALL | {"targets": SMALL["targets"] | {"b": {"task": "regression"}}}, ["2 targets", "a model has one"]),
+        ("classes: [unclosed", ["line 1", "not YAML"]),
+        ("- a\n- b\n", ["no settings"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_said_with_its_key(write, settings, said):
+    with pytest.raises(InputError) as error:
+        load_experiment(write(settings))
+    for words in said:
+        assert words in str(error.value)
+
+
+def test_all_mistakes_are_said_at_once(write):
+    with pytest.raises(InputError) as error:
+        load_experiment(write(SMALL | {"seed": "x", "training": {"epochs": 0, "batch": 2}}))
+    assert len(error.value.problems) == 3
+
+
+def test_bare_yes_and_no_are_not_taken_for_classes(write):
+    text = "data: {labels: a}\ntargets: {x: {task: classification, classes: {yes: [a], no: [b]}}}\n"
+    with pytest.raises(InputError, match="quotes"):
+        load_experiment(write(text))
+
+
+def test_settings_are_changed_from_the_command_line(write):
+    path = write(SMALL)
+    overrides = ["training.epochs=3", "data.columns.sex=gender", "training.optimizer.learning_rate=1e-2"]
+    experiment = load_experiment(path, overrides)
+    assert experiment.training.epochs == 3
+    assert experiment.data.columns == {"sex": "gender"}
+    assert experiment.training.optimizer.learning_rate == 0.01
+    assert difference(load_experiment(path), experiment) == [
+        "data.columns: {} -> (not set)",
+        "training.epochs: 12 -> 3",
+        "training.optimizer.learning_rate: 0.001 -> 0.01",
+        "data.columns.sex: (not set) -> gender",
+    ]
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "training.epochs=[1"])
+def test_an_override_that_sets_nothing_is_refused(write, override):
+    with pytest.raises(InputError, match="--set"):
+        load_experiment(write(SMALL), [override])
+
+
+def test_numbers_as_spellings_are_taken_as_text(write):
+    classes = {"f": [2, "female"], "m": 1}
+    experiment = load_experiment(write(SMALL | {"targets": {"sex": {"task": "classification", "classes": classes}}}))
+    assert experiment.targets["sex"].classes == {"f": ["2", "female"], "m": ["1"]}
+
+
+def test_an_experiment_is_found_from_a_folder_below_and_a_mistyped_one_is_named(tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "sex_clf.yaml").write_text("")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert find_experiment("sex_clf") == tmp_path / "experiments" / "sex_clf.yaml"
+    with pytest.raises(InputError, match="Did you mean 'sex_clf'"):
+        find_experiment("sexclf")
+    with pytest.raises(InputError, match="no such file"):
+        find_experiment("elsewhere/sex.yaml")
+
+
+def test_validating_a_file_imports_no_tensorflow():
+    code = (
+        "import sys; from pathlib import Path; from tfmri.experiment.load import load_experiment;"
+        f"load_experiment(Path({str(EXPERIMENTS[0])!r})); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

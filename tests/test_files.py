@@ -1,0 +1,28 @@
+import os
+import stat
+
+import pytest
+
+from tfmri.files import whole_path, write_json, write_text
+
+
+def test_a_crash_while_writing_leaves_the_old_file_and_nothing_beside(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), whole_path(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_written_files_are_as_readable_as_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    write_text(tmp_path / "whole", "")
+    assert stat.S_IMODE(os.stat(tmp_path / "whole").st_mode) == stat.S_IMODE(os.stat(tmp_path / "plain").st_mode)
+
+
+def test_not_a_number_is_refused_in_json(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"mae": float("nan")})
+    assert not (tmp_path / "a.json").exists()

@@ -1,0 +1,172 @@
+"""Reading an experiment file: find it, apply `--set key=value`, validate, and write it back with every default."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.experiment.schema import Experiment, Target
+
+
+def find_experiment(name: str) -> Path:
+    """The file of an experiment: a path, or a name in `experiments/` of the current folder or of one above it.
+
+    Raises:
+        InputError: if there is no such file; names the nearest.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise InputError(Problem(str(path), "there is no such file", "an experiment file"))
+    folders = [folder / "experiments" for folder in (Path.cwd(), *Path.cwd().parents)]
+    for folder in folders:
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = sorted(file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml"))
+    raise InputError(
+        Problem(
+            f"experiment '{name}'",
+            "no file of that name in experiments/ here or in a folder above",
+            f"a path ending in .yaml, or one of {', '.join(known)}" if known else "a path ending in .yaml",
+            did_you_mean(name, known),
+        )
+    )
+
+
+def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Reads and validates an experiment file.
+
+    Args:
+        path: a YAML file.
+        overrides: `section.key=value`, values read as YAML, applied in order.
+
+    Raises:
+        InputError: all problems of the file at once, each with its key.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise InputError(Problem(where, "this is not YAML", advice=str(getattr(error, "problem", error)))) from None
+    except UnicodeDecodeError:
+        raise InputError(Problem(str(path), "this is not text in UTF-8", "an experiment file")) from None
+    if not isinstance(settings, dict):
+        raise InputError(Problem(str(path), "the file holds no settings", "keys such as `data:` and `targets:`"))
+    for override in overrides:
+        _set(settings, override)
+    return validate(settings, str(path))
+
+
+def validate(settings: Mapping[str, Any], where: str) -> Experiment:
+    """Turns plain settings into an `Experiment`; `where` names their source in messages.
+
+    Raises:
+        InputError: all problems at once.
+    """
+    try:
+        return Experiment.model_validate(settings)
+    except ValidationError as error:
+        raise InputError(*(_problem(details, where) for details in error.errors())) from None
+
+
+def dump(experiment: Experiment) -> str:
+    """The experiment as YAML, every default written out; `load_experiment` reads it back to the same."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, width=120)
+
+
+def difference(old: Experiment, new: Experiment) -> list[str]:
+    """What differs between two experiments, one line a key: `training.epochs: 12 -> 3`."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = [*before, *(key for key in after if key not in before)]
+    missing = "(not set)"
+    return [
+        f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
+        for key in keys
+        if before.get(key, missing) != after.get(key, missing)
+    ]
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(settings, dict) or not settings:
+        return {prefix: settings}
+    return {
+        key: value
+        for name, inner in settings.items()
+        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _set(settings: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(Problem(f"--set {override}", "no `key=value`", "such as --set training.epochs=3"))
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(Problem(f"--set {override}", f"the value '{value}' is not YAML")) from None
+    *sections, last = key.strip().split(".")
+    inner = settings
+    for section in sections:
+        if not isinstance(inner.get(section), dict):
+            inner[section] = {}
+        inner = inner[section]
+    inner[last] = parsed
+
+
+def _problem(details: Any, where: str) -> Problem:
+    """One of pydantic's findings in our four facts."""
+    tags = {model.model_fields["task"].annotation for model in _target_models()}
+    tasks = {task for tag in tags for task in get_args(tag)}
+    location = [str(part) for part in details["loc"] if part not in tasks]
+    key = ".".join(location) or "the file"
+    found = _short(details["input"])
+    match details["type"]:
+        case "extra_forbidden":
+            known = _keys_beside(details["loc"])
+            return Problem(f"{where}, {key}", "there is no such key", _one_of(known), did_you_mean(location[-1], known))
+        case "missing":
+            return Problem(f"{where}, {key}", "the key is missing", advice="It has no default")
+        case "value_error":
+            cause = details["ctx"]["error"]
+            return Problem(f"{where}, {key}", str(cause))
+        case "union_tag_not_found":
+            return Problem(f"{where}, {key}.task", "the key is missing", _one_of(sorted(tasks)))
+        case "union_tag_invalid":
+            return Problem(f"{where}, {key}.task", details["ctx"]["tag"], _one_of(sorted(tasks)))
+        case "literal_error":
+            return Problem(f"{where}, {key}", found, details["ctx"]["expected"])
+    return Problem(f"{where}, {key}", found, details["msg"].removeprefix("Input should be ").lower())
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    """The keys that may stand where an unknown one was found."""
+    model: Any = Experiment
+    for part in location[:-1]:
+        if part == "targets":
+            continue
+        tagged = {get_args(each.model_fields["task"].annotation)[0]: each for each in _target_models()}
+        if part in tagged:
+            model = tagged[part]
+        elif part in model.model_fields:
+            inner = model.model_fields[part].annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return list(model.model_fields)
+
+
+def _target_models() -> tuple[type[BaseModel], ...]:
+    return get_args(get_args(Target)[0])
+
+
+def _one_of(names: list[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,45 @@
+"""A model's raw outputs for chosen rows, nobody dropped, in the order asked for."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfmri.pipeline.dataset import Samples, batches, filled_up
+
+
+def make_predictor(
+    model, samples: Samples, batch_size: int, strategy: tf.distribute.Strategy
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from row numbers to the model's outputs.
+
+    Args:
+        model: a Keras model from (batch, x, y, z, channel) to (batch, outputs).
+        samples: all scans.
+        batch_size: over all devices together.
+        strategy: where the model's variables live.
+
+    Returns:
+        A function of (n,) rows that returns (n, outputs) float32, row by row as given.
+    """
+
+    @tf.function
+    def predict_batch(batch):
+        def on_replica(batch):
+            return batch["row"], model(tf.cast(batch["image"], tf.float32), training=False)
+
+        return strategy.run(on_replica, args=(batch,))
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        padded = filled_up(np.asarray(rows, np.int64), batch_size)
+        dataset = batches(samples, padded, np.zeros((len(padded), 2), np.int32), batch_size)
+        seen, outputs = [], []
+        for batch in strategy.experimental_distribute_dataset(dataset):
+            batch_rows, batch_outputs = predict_batch(batch)
+            seen += [each.numpy() for each in strategy.experimental_local_results(batch_rows)]
+            outputs += [each.numpy() for each in strategy.experimental_local_results(batch_outputs)]
+        if not np.array_equal(np.concatenate(seen), padded):
+            raise RuntimeError("the pipeline returned other rows than were asked for")
+        return np.concatenate(outputs)[: len(rows)]
+
+    return predict

@@ -1,0 +1,1 @@
+"""From prepared scans on disk to batches of tensors."""

@@ -1,0 +1,86 @@
+"""tf.data from prepared scans: rows -> read -> decode -> batch -> prefetch, with no Python per scan.
+
+One element, batch first:
+
+    image       (batch, x, y, z, channel) float16, as prepared, not augmented
+    row         (batch,) int64, row of the table of scans: predictions find their subject by it
+    seed        (batch, 2) int32, for the augmentation of this sample in this epoch
+    background  (batch,) float32, the intensity with which this image is padded
+    target      (batch, ...) as the task encodes it
+    weight      (batch,) float32
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is known of every scan of a run, one entry a row of its table.
+
+    Args:
+        files: (n,) paths of the prepared images, C-ordered float16 `.npy` of shape `shape`.
+        scans: (n,) ids.
+        targets: (n, ...) as the task encodes them.
+        weights: (n,) float32.
+        backgrounds: (n,) float32.
+        shape: (x, y, z, channel) of every image.
+    """
+
+    files: np.ndarray
+    scans: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    backgrounds: np.ndarray
+    shape: tuple[int, int, int, int]
+
+
+def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Batches of `rows` in their order; what does not fill a batch is dropped, so give full batches (`filled_up`).
+
+    Args:
+        samples: all scans.
+        rows: (n,) int64.
+        seeds: (n, 2) int32.
+        batch_size: over all devices together.
+
+    Returns:
+        A dataset of the elements described above, shapes static.
+    """
+    names = tf.constant(samples.files)
+    targets, weights = tf.constant(samples.targets), tf.constant(samples.weights)
+    backgrounds = tf.constant(samples.backgrounds)
+    size = 2 * int(np.prod(samples.shape))  # bytes of the float16 voxels, which end the file
+
+    def read(row: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        content = tf.io.read_file(names[row])
+        voxels = tf.io.decode_raw(tf.strings.substr(content, -size, size), tf.float16)
+        return {
+            "image": tf.reshape(voxels, samples.shape),
+            "row": row,
+            "seed": seed,
+            "background": backgrounds[row],
+            "target": targets[row],
+            "weight": weights[row],
+        }
+
+    dataset = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), seeds.astype(np.int32)))
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.ram_budget = 2**30  # the default is half of the host's memory, far above a job's share
+    options.autotune.initial_parallelism = 2
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
+
+
+def filled_up(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """`rows`, with the last one repeated until they fill whole batches.
+
+    Evaluation must drop nobody, and an uneven batch breaks collectives of several devices: whoever uses this takes the
+    first `len(rows)` of the results.
+    """
+    missing = -len(rows) % batch_size
+    return np.concatenate([rows, np.repeat(rows[-1:], missing)])

@@ -1,0 +1,210 @@
+"""The run directory as an object.
+
+    runs/<experiment>/<run>/            `latest` beside it is a link to the newest
+        experiment.yaml                 every setting, defaults written out
+        scans.csv                       the cohort: ids, paths, targets, hash of each prepared scan
+        splits.csv                      scan, subject, split
+        provenance.json, uncommitted.diff, requirements.txt, warnings.log
+        fits/whole/
+            provenance.json             the devices and threads it trained on, when it started and ended
+            task.json                   what the task learnt from the training subjects
+            checkpoints/                from which an interrupted fit goes on
+            model.keras                 the best epoch
+            history.csv, learning_curves.png, .pdf
+            logs/train, logs/validation TensorBoard events
+        evaluation/<split>/             predictions.csv, metrics.json, figures/
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tfmri.errors import InputError, Problem, did_you_mean
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One trained model of a run: everything a fit writes stands below `path`."""
+
+    path: Path
+
+    @property
+    def provenance(self) -> Path:
+        """Where, when and on what it trained; holds `ended` once it is finished."""
+        return self.path / "provenance.json"
+
+    @property
+    def task(self) -> Path:
+        """What the task learnt from the training subjects."""
+        return self.path / "task.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the states from which training continues."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The model of the best epoch."""
+        return self.path / "model.keras"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def learning_curves(self) -> Path:
+        """The history as a figure; a PDF stands beside it."""
+        return self.path / "learning_curves.png"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's folder."""
+        return self.path / "logs"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end: the learning curves are drawn last."""
+        return self.learning_curves.exists() and self.model.exists()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """The resolved experiment file."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def scans(self) -> Path:
+        """The cohort as it was trained on."""
+        return self.path / "scans.csv"
+
+    @property
+    def splits(self) -> Path:
+        """Who stands on which side."""
+        return self.path / "splits.csv"
+
+    @property
+    def provenance(self) -> Path:
+        """Command, versions, git commit, host, seeds, hash of the labels."""
+        return self.path / "provenance.json"
+
+    @property
+    def uncommitted(self) -> Path:
+        """What the working tree had that its commit had not."""
+        return self.path / "uncommitted.diff"
+
+    @property
+    def requirements(self) -> Path:
+        """The versions of all that was installed."""
+        return self.path / "requirements.txt"
+
+    @property
+    def warnings(self) -> Path:
+        """What was assumed, left out, or looked odd."""
+        return self.path / "warnings.log"
+
+    @property
+    def fit(self) -> Fit:
+        """The fit on the whole training split."""
+        return Fit(self.path / "fits" / "whole")
+
+    def evaluation(self, split: str) -> Path:
+        """The folder of the results on `split`."""
+        return self.path / "evaluation" / split
+
+    @property
+    def label(self) -> str:
+        """What a person types for this run: `sex_clf/2026-11-23_14-52-10`, or its path where it lies elsewhere."""
+        inside = self.path.parent.parent.resolve() == runs_root().resolve()
+        return f"{self.path.parent.name}/{self.path.name}" if inside else str(self.path)
+
+
+def runs_root() -> Path:
+    """`TFMRI_RUNS`, or `runs/` in the current folder."""
+    return Path(os.environ.get("TFMRI_RUNS", "runs"))
+
+
+def new_name() -> str:
+    """A run's name when nobody gives one: the time it was made."""
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def run_at(experiment: str, name: str) -> Run:
+    """The run of that name, whether it exists or not.
+
+    Raises:
+        InputError: if the name cannot be a folder's.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "latest":
+        expected = "letters, digits, '.', '_' and '-', beginning with a letter or digit; not 'latest'"
+        raise InputError(Problem("--run", f"'{name}' cannot be a run's name", expected))
+    return Run(runs_root() / experiment / name)
+
+
+def create_run(run: Run, write: Callable[[Run], None]) -> bool:
+    """Makes a run directory whole: `write` fills one beside it, which is then renamed into place.
+
+    Returns:
+        False if another job made the same run first; its files then stand.
+    """
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=run.path.parent, prefix=".creating-"))
+    try:
+        write(Run(beside))
+        beside.chmod(0o755)
+        try:
+            beside.rename(run.path)
+        except OSError:
+            if not run.path.is_dir():
+                raise
+            return False
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    _point_latest(run)
+    return True
+
+
+def find_run(name: str) -> Run:
+    """The run a person means: a path, `EXP/latest`, `EXP/NAME`, or `EXP` for its latest.
+
+    Raises:
+        InputError: if there is none; names the nearest.
+    """
+    for path in (Path(name).expanduser(), runs_root() / name, runs_root() / name / "latest"):
+        if Run(path).experiment.is_file():
+            return Run(path.resolve() if path.name == "latest" else path)
+    known = [found.label for found in all_runs()]
+    raise InputError(
+        Problem(
+            f"run '{name}'",
+            f"no run of that name in {runs_root()}/",
+            f"a path, EXPERIMENT/latest, or one of {', '.join(known[-5:])}" if known else "a run: train one first",
+            did_you_mean(name, known),
+        )
+    )
+
+
+def all_runs() -> list[Run]:
+    """Every run below the runs folder, oldest first."""
+    folders = [path for path in runs_root().glob("*/*") if not path.is_symlink() and not path.name.startswith(".")]
+    runs = [Run(path) for path in folders if Run(path).experiment.is_file()]
+    return sorted(runs, key=lambda run: run.experiment.stat().st_mtime)
+
+
+def _point_latest(run: Run) -> None:
+    beside = run.path.parent / f".latest-{run.path.name}"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(run.path.name)
+    beside.replace(run.path.parent / "latest")

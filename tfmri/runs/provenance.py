@@ -1,0 +1,81 @@
+"""Where a result comes from: command, versions, code, machine."""
+
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import tfmri
+
+PACKAGES = ("tfmri", "tensorflow", "keras", "numpy", "scipy", "pandas", "nibabel", "SimpleITK", "nilearn", "scikit-learn")
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe(labels: Path, seeds: dict[str, int]) -> dict[str, Any]:
+    """What is known of a run before it starts.
+
+    Args:
+        labels: the labels file, of which the hash is kept.
+        seeds: the seeds of the experiment, by name.
+    """
+    installed = {each.metadata["Name"]: each.version for each in distributions()}
+    return {
+        "command": shlex.join(["tfmri", *sys.argv[1:]]),
+        "started": now(),
+        "folder": str(Path.cwd()),
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {name: installed.get(name, "") for name in PACKAGES},
+        "git": _git_state(),
+        "labels": {"path": str(labels), "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()},
+        "seeds": seeds,
+        "job": {name: os.environ[name] for name in ("JOB_ID", "SGE_TASK_ID") if name in os.environ},
+    }
+
+
+def installed_versions() -> str:
+    """`name==version` of every installed package, sorted: the text of a requirements file."""
+    pins = {f"{each.metadata['Name']}=={each.version}" for each in distributions() if each.metadata["Name"] != "tfmri"}
+    return "\n".join(sorted(pins, key=str.lower)) + "\n"
+
+
+def uncommitted_changes() -> str:
+    """The difference of the program's working tree to its commit; empty outside a git checkout."""
+    return _git("diff", "HEAD") or ""
+
+
+def _git_state() -> dict[str, Any] | None:
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain"))}
+
+
+def _git(*arguments: str) -> str | None:
+    source = Path(tfmri.__file__).resolve().parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

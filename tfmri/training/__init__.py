@@ -1,0 +1,1 @@
+"""Training: a plain loop over epochs and steps under tf.distribute."""

@@ -1,0 +1,51 @@
+"""Keeps the model of the best epoch."""
+
+from pathlib import Path
+from typing import Any
+
+from tfmri.errors import InputError, Problem
+from tfmri.files import whole_path
+from tfmri.training.callbacks.state import StatefulCallback
+
+LOWER_IS_BETTER = ("loss", "mae", "mse", "rmse", "brier")
+
+
+class BestModel(StatefulCallback):
+    """Saves the model whenever `monitor` is better than ever before; of equal epochs the first stays.
+
+    Args:
+        path: of the `.keras` file.
+        monitor: a column of the history, `validation_loss` or a metric; losses and errors are better when lower.
+    """
+
+    def __init__(self, path: Path, monitor: str):
+        super().__init__()
+        self.path, self.monitor = path, monitor
+        self.best: float | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Compares, and saves if better."""
+        logs = logs or {}
+        if self.monitor not in logs:
+            found = f"'{self.monitor}' is not measured"
+            raise InputError(Problem("training.monitor", found, f"one of {', '.join(logs)}"))
+        value = logs[self.monitor]
+        lower = self.monitor.endswith(LOWER_IS_BETTER)
+        if self.best is None or (value < self.best if lower else value > self.best):
+            self.best = value
+            with whole_path(self.path) as path:
+                self.model.save(path)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """The best value of the training that goes on."""
+        self.best = state["best"]
+
+
+def best_epoch(history, monitor: str) -> int:
+    """The index of the row of `history` whose model was kept."""
+    column = history[monitor]
+    return int(column.idxmin() if monitor.endswith(LOWER_IS_BETTER) else column.idxmax())

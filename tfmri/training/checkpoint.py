@@ -1,0 +1,65 @@
+"""The state from which training goes on as if it had never stopped.
+
+A checkpoint is one `.npz`: every variable of model and optimizer (dropout's seed state is among the model's), the
+arrays collected so far in the epoch, and a JSON text with everything else. It lands whole or not at all; the last two
+are kept, and a damaged newest falls back to the one before.
+"""
+
+import json
+import logging
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfmri.files import whole_path
+
+KEPT = 2
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        variables: values, in the order of the model's and then the optimizer's variables.
+        arrays: named arrays beside them.
+        state: plain data.
+    """
+
+    variables: list[np.ndarray]
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+def save(folder: Path, step: int, variables: Sequence, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    """Writes the checkpoint of `step` (counted over the whole training) and drops all but the last two."""
+    entries = {f"variable_{index:05d}": np.asarray(variable) for index, variable in enumerate(variables)}
+    entries |= {f"array_{name}": array for name, array in arrays.items()}
+    entries["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    with whole_path(folder / f"step-{step:08d}.npz") as path:
+        np.savez(path, allow_pickle=False, **entries)
+    for old in sorted(folder.glob("step-*.npz"))[:-KEPT]:
+        old.unlink()
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that can be read; None where there is none."""
+    for path in sorted(folder.glob("step-*.npz"), reverse=True):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                entries = {name: archive[name] for name in archive.files}
+            state = json.loads(entries.pop("state").tobytes())
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            log.warning("%s is damaged and passed over: %s", path, error)
+            continue
+        return Checkpoint(
+            [entries[name] for name in sorted(entries) if name.startswith("variable_")],
+            {name.removeprefix("array_"): array for name, array in entries.items() if name.startswith("array_")},
+            state,
+        )
+    return None

@@ -1,0 +1,35 @@
+"""Being asked to stop: the running step is finished and saved, and the program leaves with a code that says why."""
+
+import signal
+from types import FrameType
+
+REQUEUE = 99  # Grid Engine runs a job again that ends with it
+INTERRUPTED = 130  # what a shell reports of Ctrl-C
+
+
+class Interruption:
+    """Remembers the first signal that asks to stop; a second Ctrl-C ends the program at once.
+
+    Grid Engine announces the end of a job's time with SIGUSR1 or SIGUSR2, a shutdown sends SIGTERM.
+
+        with Interruption() as interruption:
+            ...
+            if interruption.exit_code: save and leave
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = INTERRUPTED if number == signal.SIGINT else REQUEUE
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __enter__(self) -> "Interruption":
+        self._before = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

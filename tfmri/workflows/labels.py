@@ -1,0 +1,1 @@
+"""`tfmri labels`: a labels.csv from a layout of folders."""

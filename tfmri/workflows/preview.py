@@ -1,0 +1,38 @@
+"""`tfmri preview`: a picture of prepared scans, and of one of them as augmentation shows it to the network."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfmri.augment.recipe import parse_recipe
+from tfmri.experiment.schema import Experiment
+from tfmri.files import whole_path
+from tfmri.images.montage import montage
+from tfmri.pipeline.order import sample_seeds
+from tfmri.workflows.cohort import load_cohort, prepare
+
+
+def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
+    """Writes `prepared.png` and `augmented.png` of the first `scans` scans into `folder`, and returns their paths."""
+    cohort, _ = load_cohort(experiment)
+    table = cohort.table.drop_duplicates("subject").head(scans)
+    cached = prepare(table["path"].tolist(), experiment)
+    images = np.stack([np.load(each.image) for each in cached])
+    written = [_save(montage(images), folder / "prepared.png")]
+
+    from tfmri.augment.augment import make_augment
+
+    augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
+    one = np.repeat(images[:1], scans, axis=0)
+    seeds = np.concatenate([sample_seeds(table["scan"].head(1), experiment.seed, epoch) for epoch in range(scans)])
+    backgrounds = np.full(scans, cached[0].background, np.float32)
+    shown = np.concatenate([one[:1], augment(one, seeds, backgrounds).numpy()[:-1]])
+    return [*written, _save(montage(shown), folder / "augmented.png")]
+
+
+def _save(picture: np.ndarray, path: Path) -> Path:
+    from PIL import Image
+
+    with whole_path(path) as beside:
+        Image.fromarray(picture).save(beside)
+    return path

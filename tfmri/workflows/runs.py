@@ -1,0 +1,23 @@
+"""`tfmri runs`: what has been run, with its headline number."""
+
+import json
+
+from tfmri.runs.directory import Run, all_runs, runs_root
+
+
+def list_runs() -> str:
+    """A line a run, oldest first: its name, its state, and the first metric of its test split."""
+    rows = [(run.label, "finished" if run.fit.finished else "unfinished", _headline(run)) for run in all_runs()]
+    if not rows:
+        return f"There are no runs in {runs_root()}/ yet."
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"{name:<{width}}  {state:<10}  {number}" for name, state, number in rows)
+
+
+def _headline(run: Run) -> str:
+    path = run.evaluation("test") / "metrics.json"
+    if not path.exists():
+        return ""
+    target, metrics = next(iter(json.loads(path.read_text()).items()))
+    name, first = next(iter(metrics.items()))
+    return f"{target} {name} {first['value']:.3f} [{first['lower']:.3f}, {first['upper']:.3f}]"
