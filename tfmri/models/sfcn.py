@@ -1,0 +1,57 @@
+"""SFCN, the Simple Fully Convolutional Network of brain age.
+
+Source: Peng, Gong, Beckmann, Vedaldi, Smith 2021, Medical Image Analysis 68, 101871. Blocks of convolution 3³, batch
+normalisation, max pooling 2, ReLU; one block of convolution 1³ without pooling; mean over what is left; dropout; a
+linear map (the paper's convolution 1³ of one remaining voxel). With 40 outputs: 2,952,936 trainable parameters.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfmri.models.blocks import Count, Fraction, batch_norm, head, image_input
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    shape: tuple[int, int, int, int],
+    outputs: int,
+    *,
+    filters: tuple[Count, ...] = (32, 64, 128, 256, 256, 64),
+    dropout: Fraction = 0.5,
+    synchronized: bool = False,
+    momentum: Fraction = 0.9,
+    epsilon: float = 1e-5,
+    initial_bias: Sequence[float] | None = None,
+) -> "keras.Model":
+    """SFCN for images of `shape`.
+
+    Args:
+        shape: (x, y, z, channel). Every block but the last halves the three axes.
+        outputs: length of the linear output: bins of age (40 in the paper), classes, or 1.
+        filters: of each block; the last is the one without pooling. The paper's sex model: 28, 58, 128, 256, 256, 64.
+        dropout: share of the features dropped before the output.
+        synchronized: batch statistics over all replicas.
+        momentum: share of the old running average kept at each step; 0.9 is what PyTorch calls 0.1.
+        epsilon: added to the variance; 1e-5 is PyTorch's, for which the published weights were made.
+        initial_bias: (outputs,) bias of the output to start from.
+
+    Raises:
+        InputError: an axis that the pooling leaves nothing of.
+    """
+    import keras
+
+    image = image_input(shape, 2 ** (len(filters) - 1), "sfcn")
+    x = image
+    for number, width in enumerate(filters, start=1):
+        pooled = number < len(filters)
+        name = f"block{number}"
+        x = keras.layers.Conv3D(
+            width, 3 if pooled else 1, padding="same", kernel_initializer="he_normal", name=f"{name}_conv"
+        )(x)
+        x = batch_norm(x, synchronized, momentum, epsilon, name)
+        if pooled:
+            x = keras.layers.MaxPooling3D(2, name=f"{name}_pool")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(image, head(x, outputs, dropout, initial_bias), name="sfcn")

@@ -1,0 +1,62 @@
+"""A small 3D CNN for small cohorts and machines without a GPU: some hundred scans of about 64³, minutes on two cores.
+
+A wide convolution with stride 2 (at full resolution even the first layer of SFCN costs more than all that follows),
+then stages of convolution 3³, average pooling 2, batch normalisation, ReLU; mean over space, dropout, a linear layer.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfmri.models.blocks import Count, Fraction, batch_norm, head, image_input
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    shape: tuple[int, int, int, int],
+    outputs: int,
+    *,
+    filters: tuple[Count, ...] = (16, 32, 64, 128),
+    dropout: Fraction = 0.3,
+    synchronized: bool = False,
+    momentum: Fraction = 0.9,
+    epsilon: float = 1e-3,
+    initial_bias: Sequence[float] | None = None,
+) -> "keras.Model":
+    """The small CNN for images of `shape`.
+
+    Args:
+        shape: (x, y, z, channel). Every stage halves the three axes.
+        outputs: length of the linear output.
+        filters: of the first convolution and of each stage.
+        dropout: share of the features dropped before the output.
+        synchronized: batch statistics over all replicas.
+        momentum: share of the old running average kept at each step.
+        epsilon: added to the variance.
+        initial_bias: (outputs,) bias of the output to start from.
+
+    Raises:
+        InputError: an axis that the pooling leaves nothing of.
+    """
+    import keras
+
+    image = image_input(shape, 2 ** len(filters) - 1, "small_cnn")
+    x = image
+    for number, width in enumerate(filters, start=1):
+        first = number == 1
+        name = f"stage{number}"
+        x = keras.layers.Conv3D(
+            width,
+            kernel_size=5 if first else 3,
+            strides=2 if first else 1,
+            padding="same",
+            use_bias=False,  # the normalisation that follows has one
+            kernel_initializer="he_normal",
+            name=f"{name}_conv",
+        )(x)
+        if not first:
+            x = keras.layers.AveragePooling3D(2, name=f"{name}_pool")(x)
+        x = batch_norm(x, synchronized, momentum, epsilon, name)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(image, head(x, outputs, dropout, initial_bias), name="small_cnn")
