@@ -1,0 +1,81 @@
+"""The images of a table, one per row: whether they are there, whether each is there once, and what they are called."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tfmri.cohort.sheet import Fault
+from tfmri.cohort.values import MISSING
+
+
+def find_images(folder: Path, cells: pd.Series) -> tuple[pd.Series, list[Fault]]:
+    """The absolute path of each image, and what is wrong with those that are no files.
+
+    Args:
+        folder: where relative paths count from; absolute.
+        cells: paths as they stand in the file, indexed by row number.
+    """
+    faults, paths = [], []
+    for row, cell in cells.items():
+        image = None if cell.casefold() in MISSING else folder / Path(cell).expanduser()
+        if image is None:
+            advice = "Write where the image is, or delete the row."
+            faults.append(Fault([int(str(row))], "no path", "the path of an image", advice))
+        else:
+            if ".." in image.parts:  # what the system makes of it, where a folder is a link
+                image = image.parent.resolve() / image.name
+            if not image.is_file():
+                faults.append(_not_a_file(int(str(row)), cell, image, folder))
+        paths.append("" if image is None else str(image))
+    return pd.Series(paths, index=cells.index, dtype="str"), faults
+
+
+def _not_a_file(row: int, cell: str, image: Path, folder: Path) -> Fault:
+    expected = "the path of an image (.nii or .nii.gz)"
+    if image.is_dir():
+        scans = sorted(p.name for p in image.iterdir() if p.name.endswith((".nii", ".nii.gz")))
+        advice = f"Name the image inside it, such as {cell.rstrip('/')}/{scans[0]}." if scans else "Name an image."
+        return Fault([row], f"'{cell}' is a folder", expected, advice)
+    other = image.with_suffix("") if image.suffix == ".gz" else image.with_name(image.name + ".gz")
+    if other.is_file():
+        advice = f"There is '{other.name}' beside it: correct the ending."
+    elif "\\" in cell:
+        advice = "Write / between folders, not \\."
+    elif image.is_symlink():
+        advice = "It is a link to a file that is not there (with datalad: datalad get)."
+    elif Path(cell).is_absolute():
+        advice = "Check the path."
+    else:
+        advice = f"Relative paths count from the folder of the labels file, {folder}."
+    return Fault([row], f"there is no file '{cell}'", expected, advice)
+
+
+def repeated_images(table: pd.DataFrame) -> list[Fault]:
+    """Images that stand in several rows."""
+    faults = []
+    again = table[table["path"].duplicated(keep=False) & (table["path"] != "")]
+    for image, rows in again.groupby("path", sort=False):
+        subjects = list(rows["subject"].unique())
+        found = f"the same image in {len(rows)} rows: {image}"
+        if len(subjects) > 1:
+            found += f", under the subjects {' and '.join(subjects)}"
+        advice = "Delete all but one: a scan that counts twice can stand on two sides of a split."
+        faults.append(Fault(list(rows.index), found, "one row for each image", advice))
+    return faults
+
+
+def scan_names(table: pd.DataFrame) -> pd.Series:
+    """A name for each scan that no other has, whatever the order of the rows: subject[_session][_run-2].
+
+    Runs of a session are numbered in the order of their paths.
+    """
+    base = table["subject"] + np.where(table["session"] == "", "", "_" + table["session"])
+    taken: dict[str, object] = {}
+    for row in pd.DataFrame({"base": base, "path": table["path"]}).sort_values(["base", "path"]).index:
+        name, run = base[row], 1
+        while name in taken:
+            run += 1
+            name = f"{base[row]}_run-{run}"
+        taken[name] = row
+    return pd.Series({row: name for name, row in taken.items()}, dtype="str").reindex(table.index)
