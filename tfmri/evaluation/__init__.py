@@ -1,0 +1,1 @@
+"""How good a model is: metrics with intervals by subject, the trivial predictor beside them, and figures."""
