@@ -46,6 +46,7 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "age": ("age", "age_years", "age_at_scan", "age_at_visit", "scan_age"),
     "diagnosis": ("diagnosis", "dx", "diagnostic_group", "dx_group"),
 }
+IMAGES = (".nii", ".nii.gz")
 OPTIONAL = ("session", "site", "split")
 
 
@@ -80,6 +81,9 @@ def find_columns(
     """
     wanted, optional = list(wanted), list(optional)
     own = list(sheet.cells.columns)
+    if any(name.lower().endswith(IMAGES) for name in own):
+        advice = f"Put a row above it with the names of the columns, such as {', '.join(wanted)}."
+        raise InputError(Problem(sheet.place([1]), "this row names an image", "the names of the columns", advice))
     problems = _given_problems(sheet, own, [*wanted, *optional], given)
     found = {name: matches[0] for name, column in given.items() if (matches := _matches(column, own))}
     assumed, notes = [], []
@@ -133,7 +137,7 @@ def _missing(sheet: Sheet, name: str, own: list[str]) -> Problem:
     usual = USUAL_NAMES.get(name, (name,))
     candidate = next((near for known in usual if (near := nearest(known, own))), None)
     if name == "path":  # what holds the images shows in the cells, whatever its name
-        holds = [column for column in own if sheet.cells[column].str.lower().str.endswith((".nii", ".nii.gz")).any()]
+        holds = [column for column in own if sheet.cells[column].str.lower().str.endswith(IMAGES).any()]
         candidate = holds[0] if holds else candidate
     example = candidate or "NAME"
     advice = f"Did you mean '{candidate}'? If so" if candidate else "If it has another name"

@@ -77,20 +77,19 @@ def _check(table: pd.DataFrame, shares: Mapping[str, float], stratify: Sequence[
         advice = f"Did you mean '{near}'?" if near else f"The columns are {', '.join(map(str, table.columns))}."
         problems.append(Problem("split.stratify", f"there is no column '{column}'", "a column", advice))
     given = table["split"] if "split" in table else pd.Series("", table.index)
+    where = "the labels file, column 'split'"
     if (given != "").any():
         unknown = sorted(set(given) - set(SPLITS))
         parted = table["subject"][given.groupby(table["subject"]).transform("nunique") > 1].unique()
         if unknown:
-            found = f"the column split holds {', '.join(repr(value) for value in unknown)}"
-            problems.append(Problem("labels", found, "train, validation or test in every row", "Fill in all, or none."))
+            found = f"it holds {', '.join(repr(value) for value in unknown)}"
+            problems.append(Problem(where, found, "train, validation or test in every row", "Fill in all, or none."))
         if len(parted):
             found = f"{len(parted)} subjects stand in two splits, such as '{parted[0]}'"
-            problems.append(
-                Problem("labels", found, "all scans of a subject in one split", "Correct the column split.")
-            )
+            problems.append(Problem(where, found, "all scans of a subject in one split", "Correct the column."))
         if "train" not in set(given):
             advice = "Name subjects to train on, or empty the column to have the split made for you."
-            problems.append(Problem("labels", "no row of the column split says train", "some", advice))
+            problems.append(Problem(where, "no row says train", "some that do", advice))
     if problems:
         raise InputError(*problems)
 
@@ -106,18 +105,19 @@ def _blank(cells: pd.Series) -> pd.Series:
 
 def _groups(table: pd.DataFrame, stratify: Sequence[str]) -> pd.DataFrame:
     """The group of each subject (index) by each column, as text; it depends on no order of rows."""
-    by_scan = table.sort_values(["subject", "scan"]).groupby("subject", sort=True)
-    groups = pd.DataFrame(index=sorted(table["subject"].unique()))
+    table = table.sort_values(["subject", "scan"])
+    groups = pd.DataFrame(index=table["subject"].unique())
     for column in stratify:
         if _is_number(table, column):
             mean = pd.to_numeric(table[column], errors="coerce").groupby(table["subject"]).mean()
             ordered = sorted(mean.dropna())
             bins = min(BINS, max(1, len(ordered) // PER_BIN))
             edges = [ordered[len(ordered) * k // bins] for k in range(1, bins)]
-            number = mean.map(lambda value, edges=edges: sum(value >= edge for edge in edges), na_action="ignore")
-            groups[column] = number.astype("str")
+            groups[column] = [
+                "" if math.isnan(value) else str(sum(value >= edge for edge in edges)) for value in mean[groups.index]
+            ]
         else:
-            groups[column] = by_scan[column].first().astype("str")
+            groups[column] = table.groupby("subject")[column].nth(0).astype("str").fillna("").to_numpy()
     return groups
 
 

@@ -64,7 +64,7 @@ def read_labels(
     _check_settings(targets)
     sheet = read_sheet(path)
     optional = [name for name in names.OPTIONAL if name not in targets]
-    found, notes = names.find_columns(sheet, [*targets, "subject", "path"], [*optional, *_extra(columns)], columns)
+    found, notes = names.find_columns(sheet, [*targets, "subject", "path"], optional, columns)
     noted = [*sheet.notes, *notes]
     cells = sheet.cells
     if where is not None and where.strip():
@@ -116,11 +116,6 @@ def _check_settings(targets: Mapping[str, Classes | None]) -> None:
         raise InputError(*problems)
 
 
-def _extra(columns: Mapping[str, str]) -> list[str]:
-    """Names that are only in the settings: covariates the person wants under another name."""
-    return [name for name in columns if name not in (*FIRST, *names.USUAL_NAMES)]
-
-
 def _where(sheet: Sheet, found: Mapping[str, str], where: str) -> pd.DataFrame:
     """The rows that the query keeps."""
     view = {}
@@ -158,12 +153,12 @@ def _with_targets(
         known &= ~missing
         if missing.all():
             advice = "Fill it in, or train for another target."
-            raise InputError(Problem(sheet.place(column=found[name]), f"no row has a {name}", f"the {name}", advice))
-        if missing.any():
-            rows = ranges(list(cells.index[missing]))
-            noted.append(
-                f"{sheet.path.name}: {missing.sum()} of {len(cells)} rows have no {name}, left out (row {rows})."
+            raise InputError(
+                Problem(sheet.place(column=found[name]), f"all {len(cells)} rows are without {name}", "", advice)
             )
+        if missing.any():
+            place = sheet.place(cells.index[missing])
+            noted.append(f"{place}: no {name}, so left out ({missing.sum()} of {len(cells)} rows).")
     if not known.any():
         found_text = f"no row has all of {', '.join(targets)}"
         raise InputError(Problem(sheet.place(), found_text, "rows that have", "Train for one target at a time."))
@@ -231,7 +226,11 @@ def _read_split(table: pd.DataFrame) -> tuple[pd.Series, list[Fault]]:
         if subject and sides.nunique() > 1:
             told = " and ".join(f"in {side} (row {ranges(list(rows.index))})" for side, rows in sides.groupby(sides))
             advice = "Else the model is tested on a person it has seen: put them all on the same side."
-            faults.append(Fault(list(sides.index), f"subject '{subject}' is {told}", "all scans in one split", advice))
+            faults.append(
+                Fault(
+                    list(sides.index), f"subject '{subject}' is {told}", "all scans of a subject in one split", advice
+                )
+            )
     return split.reindex(cells.index, fill_value="").astype("str"), faults
 
 

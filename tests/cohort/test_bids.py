@@ -1,0 +1,172 @@
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tfmri.cohort.layouts.bids import bids
+from tfmri.cohort.layouts.layout import write_labels
+from tfmri.cohort.table import read_labels
+from tfmri.errors import InputError, Problem
+
+SEX = {"sex": {"f": ["female"], "m": ["male"]}, "age": None}
+
+
+def dataset(root: Path, *scans: str, table: str = "participant_id\tsex\nsub-01\tf\nsub-02\tm\n") -> Path:
+    for number, scan in enumerate(scans, start=1):
+        (root / scan).parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(np.full((2, 2, 2), number, np.uint8), np.eye(4)), root / scan)
+    if table:
+        (root / "participants.tsv").write_text(table)
+    return root
+
+
+def problem(*arguments: Path) -> Problem:
+    with pytest.raises(InputError) as caught:
+        bids(*arguments)
+    assert len(caught.value.problems) == 1
+    return caught.value.problems[0]
+
+
+def fates(layout) -> dict[str, tuple[str, str]]:
+    return {row["item"]: (row["fate"], row["reason"]) for row in layout.report.to_dict("records")}
+
+
+ONE, TWO = "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii"
+
+
+def test_scans_are_found_and_joined(tmp_path):
+    layout = bids(dataset(tmp_path, ONE, TWO))
+    assert list(layout.table.columns) == ["subject", "path", "sex"]
+    assert layout.table.to_numpy().tolist() == [
+        ["sub-01", str(tmp_path / ONE), "f"],
+        ["sub-02", str(tmp_path / TWO), "m"],
+    ]
+    assert fates(layout) == {ONE: ("joined", ""), TWO: ("joined", "")}
+    assert layout.lines() == ("2 scans found, 2 joined (2 subjects), 0 dropped",)
+
+
+def test_sessions_runs_and_other_parts_of_names_are_kept(tmp_path):
+    names = ["ses-1/anat/sub-01_ses-1_T1w.nii.gz", "ses-2/anat/sub-01_ses-2_acq-mp2rage_run-1_T1w.nii.gz"]
+    names += ["ses-2/anat/sub-01_ses-2_run-2_T1w.nii.gz"]
+    table = bids(dataset(tmp_path, *(f"sub-01/{name}" for name in names))).table
+    assert list(table.columns) == ["subject", "session", "path", "acq", "run", "sex"]
+    assert list(table["session"]) == ["ses-1", "ses-2", "ses-2"]
+    assert list(table["acq"]) == ["", "mp2rage", ""]
+    assert list(table["run"]) == ["", "1", "2"]
+
+
+def test_a_table_with_sessions_is_joined_by_session(tmp_path):
+    rows = "participant_id\tsession_id\tage\nsub-01\tses-1\t60\n01\t2\t62\n"
+    names = [f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz" for n in (1, 2, 3)]
+    layout = bids(dataset(tmp_path, *names, table=rows))
+    assert list(layout.table["age"]) == ["60", "62"]
+    assert fates(layout)[names[2]] == ("dropped", "participants.tsv has this person's ses-1, ses-2 but not ses-3")
+
+
+def test_another_table_and_bare_ids_will_do(tmp_path):
+    (tmp_path / "people.csv").write_text("Subject;Age\n01;34\n02;35\n")
+    table = bids(dataset(tmp_path / "data", ONE, TWO, table=""), tmp_path / "people.csv").table
+    assert list(table["Age"]) == ["34", "35"]
+
+
+def test_the_standards_own_id_goes_before_other_ids_and_no_column_is_lost(tmp_path):
+    rows = "subject\tparticipant_id\tpath\n7\tsub-01\tx\n8\tsub-02\ty\n"
+    table = bids(dataset(tmp_path, ONE, TWO, table=rows)).table
+    assert list(table["subject"]) == ["sub-01", "sub-02"]
+    assert list(table["file_subject"]) == ["7", "8"]
+    assert list(table["file_path"]) == ["x", "y"]
+
+
+def test_what_is_dropped_is_told_with_the_reason(tmp_path):
+    rows = "participant_id\tage\nsub-01\t30\nsub-1\t30\nsub-3\t40\nsub-04\t50\nsub-04\t51\nsub-05\t60\nsub-05\t60\n"
+    names = {n: f"sub-{n:02}/anat/sub-{n:02}_T1w.nii.gz" for n in range(1, 8)}
+    dataset(
+        tmp_path,
+        *(names[n] for n in (1, 2, 3, 4, 5)),
+        names[1].removesuffix(".gz"),
+        table=rows + "sub-09\t1\nsub-06\t2\n",
+    )
+    (tmp_path / "sub-06" / "anat").mkdir(parents=True)
+    (tmp_path / "sub-07" / "anat").mkdir(parents=True)
+    (tmp_path / names[6]).symlink_to("annex.nii.gz")
+    (tmp_path / names[7]).touch()
+    layout = bids(tmp_path)
+    assert fates(layout) == {
+        names[1]: ("joined", ""),
+        names[1].removesuffix(".gz"): ("dropped", "the same scan is there as .nii.gz"),
+        names[2]: ("dropped", "no row in participants.tsv"),
+        names[3]: ("dropped", "no row in participants.tsv (there is 'sub-3': correct the id there)"),
+        names[4]: ("dropped", "2 rows of participants.tsv differ on this person, so it cannot be told which is right"),
+        names[5]: ("joined", ""),
+        names[6]: ("dropped", "a link to a file that is not there (with datalad: datalad get)"),
+        names[7]: ("dropped", "an empty file"),
+        "sub-1": ("no scan", "no folder of that name"),
+        "sub-3": ("no scan", "no folder of that name"),
+        "sub-09": ("no scan", "no folder of that name"),
+    }
+    lines = layout.lines()
+    assert lines[0] == "8 scans found, 2 joined (2 subjects), 6 dropped"
+    assert "no scan (3): no folder of that name: sub-1, sub-3, sub-09" in lines
+
+
+def test_derivatives_and_other_contrasts_are_not_taken(tmp_path):
+    others = ["sub-01/anat/sub-01_T2w.nii.gz", "sub-01/func/sub-01_T1w.nii.gz"]
+    others += ["derivatives/x/sub-01/anat/sub-01_T1w.nii.gz"]
+    assert len(bids(dataset(tmp_path, ONE, *others)).report.query("fate != 'no scan'")) == 1
+
+
+def test_scans_that_cannot_be_joined_at_all_are_an_error_not_an_empty_table(tmp_path):
+    found = problem(dataset(tmp_path, ONE, TWO, table="participant_id\tage\nA\t1\nB\t2\n"))
+    assert (found.where, found.found) == (str(tmp_path), "none of 2 scans could be joined")
+    assert "dropped (2): no row in participants.tsv" in found.advice
+
+
+def test_a_missing_table(tmp_path):
+    found = problem(dataset(tmp_path, ONE, table=""))
+    assert found.where == str(tmp_path / "participants.tsv")
+    assert "--table" in found.advice
+
+
+def test_a_table_without_ids(tmp_path):
+    assert "no column holds the subject" in problem(dataset(tmp_path, ONE, table="age\tsex\n1\tf\n")).found
+
+
+def test_a_folder_without_scans_says_what_it_may_be(tmp_path):
+    root = dataset(tmp_path / "study" / "rawdata", ONE)
+    found = problem(root.parent)
+    assert found.found == "there are no T1-weighted scans"
+    assert found.expected.startswith("sub-*/anat/*_T1w.nii.gz")
+    assert found.advice == f"There are some in {root}: give that folder."
+    assert "give the folder above" in problem(root / "sub-01").advice
+    shutil.rmtree(root / "sub-01" / "anat")
+    assert "is the download complete?" in problem(root).advice
+    assert problem(tmp_path / "nowhere").found == "there is no such folder"
+    assert problem(root / "participants.tsv").found == "this is a file"
+
+
+def test_what_is_written_is_read_again_also_after_the_folder_moved(tmp_path):
+    rows = "participant_id\tgender\tage\n" + "".join(f"sub-0{n}\t{'mf'[n % 2]}\t{n + 20}\n" for n in range(1, 5))
+    root = dataset(tmp_path / "a" / "data", *(f"sub-0{n}/anat/sub-0{n}_T1w.nii.gz" for n in range(1, 5)), table=rows)
+    write_labels(bids(root).table, tmp_path / "a" / "labels.csv")
+    write_labels(bids(root).table, tmp_path / "elsewhere" / "labels.csv")
+    there = read_labels(tmp_path / "elsewhere" / "labels.csv", SEX).table
+    assert list(there["path"]) == [str(root / f"sub-0{n}/anat/sub-0{n}_T1w.nii.gz") for n in range(1, 5)]
+    (tmp_path / "a").rename(tmp_path / "b")
+    table = read_labels(tmp_path / "b" / "labels.csv", SEX).table
+    assert list(table["sex"]) == ["f", "m", "f", "m"]
+    assert list(table["age"]) == [21, 22, 23, 24]
+    assert all(str(tmp_path / "b") in path for path in table["path"])
+
+
+@pytest.mark.parametrize(
+    ("name", "women", "men", "years"), [("ds002748-2mm", 35, 13, (20, 55)), ("ds000011-2mm", 6, 4, (19, 37))]
+)
+def test_real_datasets_join_completely(real_scans, tmp_path, name, women, men, years):
+    layout = bids(real_scans / name)
+    write_labels(layout.table, tmp_path / "labels.csv")
+    table = read_labels(tmp_path / "labels.csv", SEX).table
+    assert set(layout.report["fate"]) == {"joined"}
+    assert ((table["sex"] == "f").sum(), (table["sex"] == "m").sum()) == (women, men)
+    assert (table["age"].min(), table["age"].max()) == years
