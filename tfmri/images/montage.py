@@ -16,7 +16,7 @@ def montage(images: np.ndarray, columns: int | None = None, planes: Literal["axi
 
     Args:
         images: (n, x, y, z) or (n, x, y, z, 1), RAS+, any real type.
-        columns: images in a row; by default about as many as rows.
+        columns: images in a row; by default so many that the picture is about square.
         planes: 'axial', or 'three': axial, coronal and sagittal side by side.
 
     Returns:

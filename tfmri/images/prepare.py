@@ -1,8 +1,8 @@
 """From a scan as it was acquired to the array a model sees: steps 1 to 4, whose numbers `Prepared.done` tells.
 
-1. Find the head. On blocks of about 4 mm: Otsu's threshold parts background from tissue, half way from the background's
-   level to it is the threshold of the foreground (dark CSF is in, noise is out), and the largest connected piece is the
-   head, or the brain where it was extracted.
+1. Find the head. On blocks of about 4 mm: Otsu's threshold parts background from tissue, what is brighter than a
+   quarter of the way between their medians is foreground (dark CSF is in, noise is out), and the largest connected
+   piece of that is the head, or the brain where it was extracted.
 2. Place the grid. It is parallel to the world's axes, of the wanted spacing and shape, and its middle is the middle of
    the head's bounding box. Only the uppermost 170 mm count for its height, and the uppermost 100 mm for width and
    length: how much of neck, chin and nose a scan shows, or was left by defacing, must not move the brain. A grid lower
@@ -30,9 +30,9 @@ NORMALISATIONS = ("zscore", "minmax", "mean", "none")
 BLOCK = 4.0  # mm
 HEAD_HEIGHT = 170.0  # mm, from the top of the scalp to below the cerebellum: the default of FSL's robustfov
 SKULL_CAP = 100.0  # mm, from the top of the scalp to about the eyes, above nose and ears
+FOREGROUND = 0.25  # of the way from the background's median to the tissue's
 PERCENTILES = (0.1, 99.9)  # of the foreground; beyond lie vessels, fat and spikes
 LIMIT = 5.0  # standard deviations
-GAUSSIAN_REACH = 4.0  # sigmas
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Head:
         low: (3,) mm, the left, back, lower corner of the bounding box that step 2 speaks of.
         high: (3,) mm, the opposite corner.
         threshold: intensity above which a voxel is foreground.
-        background: median intensity of all that is not.
+        background: median intensity of the blocks that Otsu's threshold calls dark.
     """
 
     low: np.ndarray
@@ -145,13 +145,14 @@ def find_head(volume: Volume) -> Head:
     otsu.SetNumberOfHistogramBins(256)
     otsu.SetNumberOfThreads(1)
     otsu.Execute(sitk.GetImageFromArray(np.minimum(blocks, np.percentile(blocks, PERCENTILES[1]))))
-    level = float(np.median(blocks[blocks <= otsu.GetThreshold()]))
-    threshold = (level + otsu.GetThreshold()) / 2
+    bright = blocks > otsu.GetThreshold()
+    if not bright.any():
+        raise _refusal(volume, "no head stands out from the background")
+    background = float(np.median(blocks[~bright]))
+    threshold = background + FOREGROUND * (float(np.median(blocks[bright])) - background)
     foreground = blocks > threshold
     opened = ndimage.binary_opening(foreground)  # cuts specks of noise and what hangs on by a thread
-    pieces, count = ndimage.label(opened if opened.any() else foreground)
-    if not count:
-        raise _refusal(volume, "no head stands out from the background")
+    pieces, _ = ndimage.label(opened if opened.any() else foreground)
     largest = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
 
     world = to_world(volume.affine, np.argwhere(largest) * factors + (factors - 1) / 2)
@@ -159,7 +160,7 @@ def find_head(volume: Volume) -> Head:
     cap = world[world[:, 2] > world[:, 2].max() - SKULL_CAP]
     low, high = cap.min(axis=0) - reach, cap.max(axis=0) + reach
     low[2] = max(world[:, 2].min() - reach[2], high[2] - HEAD_HEIGHT)
-    return Head(low, high, threshold, float(np.median(blocks[~foreground])))
+    return Head(low, high, threshold, background)
 
 
 def place_grid(volume: Volume, head: Head, preparation: Preparation) -> np.ndarray:
@@ -205,14 +206,15 @@ def resample(
     # From index to index: the geometry stays in this matrix, and SimpleITK knows of no world, no LPS, no directions.
     steps = np.linalg.solve(volume.affine, affine)
     corners = to_world(steps, np.stack(np.meshgrid(*[(0, length - 1) for length in shape]), axis=-1).reshape(-1, 3))
-    margin = np.ceil(GAUSSIAN_REACH * sigmas) + 2
+    kernels = [_gaussian(sigma) for sigma in sigmas]
+    margin = np.array([len(kernel) // 2 + 1 for kernel in kernels])
     first = np.clip(np.floor(corners.min(axis=0) - margin), 0, volume.data.shape).astype(int)
     last = np.clip(np.ceil(corners.max(axis=0) + margin) + 1, 0, volume.data.shape).astype(int)
     needed = volume.data[tuple(slice(start, stop) for start, stop in zip(first, last, strict=True))]
     needed = np.ascontiguousarray(needed.T)  # (z, y, x), as SimpleITK stores
-    for axis, sigma in enumerate(sigmas[::-1]):
-        if sigma > 0:
-            needed = ndimage.gaussian_filter1d(needed, sigma, axis=axis, mode="nearest", truncate=GAUSSIAN_REACH)
+    for axis, kernel in enumerate(kernels[::-1]):
+        if len(kernel) > 1:
+            needed = ndimage.correlate1d(needed, kernel, axis=axis, mode="nearest")
 
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(steps[:3, :3].ravel().tolist())
@@ -225,6 +227,18 @@ def resample(
     resampler.SetNumberOfThreads(1)  # processes are what runs in parallel
     image = sitk.GetArrayFromImage(resampler.Execute(sitk.GetImageFromArray(needed))).T
     return image, np.isnan(image)
+
+
+def _gaussian(sigma: float) -> np.ndarray:
+    """The discrete Gaussian of `sigma` voxels, whose variance is sigma² however small; a sampled Gaussian's is not.
+
+    Source: Lindeberg 1990, Scale-space for discrete signals, IEEE PAMI 12(3): exp(-t) I_n(t) with t = sigma².
+    """
+    from scipy.special import ive
+
+    reach = int(np.ceil(4 * sigma)) + 1 if sigma > 0.01 else 0
+    weights = ive(np.abs(np.arange(-reach, reach + 1)), sigma**2)
+    return weights / weights.sum()
 
 
 def normalise(image: np.ndarray, head: Head, volume: Volume, method: str) -> tuple[np.ndarray, float, dict[str, float]]:
@@ -249,7 +263,7 @@ def normalise(image: np.ndarray, head: Head, volume: Volume, method: str) -> tup
         shift, scale, bounds = head.background, high - head.background, (0.0, 1.0)
     elif method == "mean":
         scale = float(volume.data.mean(dtype=np.float64))
-    if not scale > 1e-6 * abs(high):
+    if method != "none" and not scale > 1e-6 * abs(high):
         raise _refusal(volume, f"its intensities cannot be normalised by {method}: they would be divided by {scale:g}")
 
     def mapped(values: Any) -> Any:

@@ -1,0 +1,270 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfmri.errors import InputError
+from tfmri.images import cache as cache_module
+from tfmri.images.cache import prepare_scans, processors
+from tfmri.images.prepare import Preparation, prepare
+from tfmri.images.read import read_volume
+
+PREPARATION = Preparation((6, 6, 6), (28, 32, 28))
+BYTES = 2 * 28 * 32 * 28
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tfmri.images.cache import prepare_scans
+from tfmri.images.prepare import Preparation
+
+if __name__ == "__main__":
+    cache, workers, *paths = sys.argv[1:]
+    scans = prepare_scans([Path(path) for path in paths], Preparation((6, 6, 6), (28, 32, 28)), Path(cache), int(workers))
+    print(len(scans), *[name for name in ("nibabel", "scipy", "SimpleITK", "tensorflow") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts a program of its own that fills a cache, as the command line does."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def start(cache: Path, workers: int, paths: list[Path]) -> subprocess.Popen:
+        command = [sys.executable, tmp_path / "program.py", cache, str(workers), *paths]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    return start
+
+
+def made(cache):
+    return {path.name: path.stat().st_mtime_ns for path in cache.glob("*.npy")}
+
+
+def test_the_cache_holds_what_prepare_makes(tmp_path, scan):
+    [cached] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    prepared = prepare(read_volume(scan()), PREPARATION)
+    np.testing.assert_array_equal(np.load(cached.image), prepared.image)
+    voxels = np.frombuffer(cached.image.read_bytes()[-BYTES:], np.float16).reshape(28, 32, 28, 1)
+    np.testing.assert_array_equal(voxels, prepared.image)
+    assert cached.background == prepared.background == cached.record["background"]
+    np.testing.assert_allclose(cached.record["affine"], prepared.affine)
+    assert cached.record["done"] == prepared.done
+    assert cached.record["source"]["path"] == str(scan())
+
+
+def test_two_processes_make_the_same_bytes_as_one_in_the_order_asked_for(tmp_path, scan):
+    paths = [scan(number) for number in (3, 1, 2, 0)]
+    paths.append(paths[1])
+    alone = prepare_scans(paths, PREPARATION, tmp_path / "one", workers=1)
+    together = prepare_scans(paths, PREPARATION, tmp_path / "two", workers=2, progress=False)
+    assert [one.sha256 for one in alone] == [two.sha256 for two in together]
+    assert [one.record for one in alone] == [two.record for two in together]
+    assert [one.record["source"]["path"] for one in alone] == [str(path) for path in paths]
+    assert len(made(tmp_path / "two")) == 4
+    assert not list((tmp_path / "two").glob(".*"))
+
+
+def test_a_full_cache_starts_no_process_and_reads_no_scan(tmp_path, scan, monkeypatch):
+    paths = [scan(number) for number in range(3)]
+    first = prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=1)
+    monkeypatch.setattr(cache_module, "_fill", None)
+    assert prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=4) == first
+
+
+def test_a_full_cache_is_found_without_the_libraries_that_fill_it(tmp_path, scan, program):
+    paths = [scan(number) for number in range(2)]
+    prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=1)
+    output, errors = program(tmp_path / "cache", 2, paths).communicate(timeout=60)
+    assert (output.split(), errors) == (["2"], "")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Preparation((6, 6, 6.5), (28, 32, 28)),
+        Preparation((6, 6, 6), (28, 32, 30)),
+        Preparation((6, 6, 6), (28, 32, 28), "minmax"),
+    ],
+)
+def test_other_settings_are_prepared_anew_and_both_stay(tmp_path, scan, other):
+    [one] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    [two] = prepare_scans([scan()], other, tmp_path / "cache", workers=1)
+    assert one.image != two.image
+    np.testing.assert_array_equal(np.load(two.image), prepare(read_volume(scan()), other).image)
+    assert prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1) == [one]
+
+
+def test_another_version_of_the_steps_is_prepared_anew(tmp_path, scan, monkeypatch):
+    [one] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    monkeypatch.setattr(cache_module.prepare, "STEPS_VERSION", cache_module.prepare.STEPS_VERSION + 1)
+    [two] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    assert one.image != two.image
+
+
+def test_a_scan_of_the_same_size_written_later_is_noticed(tmp_path, scan):
+    path = scan(0, "a.nii")
+    [one] = prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1)
+    size = path.stat().st_size
+    scan(9, "a.nii")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert path.stat().st_size == size
+    [two] = prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1)
+    assert two.record["source"]["sha256"] != one.record["source"]["sha256"]
+    assert two.image != one.image
+
+
+def test_the_same_content_in_another_place_is_not_prepared_twice(tmp_path, scan):
+    prepare_scans([scan(0, "a.nii.gz")], PREPARATION, tmp_path / "cache", workers=1)
+    before = made(tmp_path / "cache")
+    copy = tmp_path / "copy.nii.gz"
+    copy.write_bytes(scan(0, "a.nii.gz").read_bytes())
+    os.utime(scan(0, "a.nii.gz"), ns=(1, 1))
+    prepare_scans([copy, scan(0, "a.nii.gz")], PREPARATION, tmp_path / "cache", workers=1)
+    assert made(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("damage", ["short image", "no image", "short record", "no record", "odd record"])
+def test_what_is_not_whole_in_the_cache_is_made_again(tmp_path, scan, damage):
+    [one] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    content = one.image.read_bytes()
+    part, kind = damage.split()
+    path = one.image if kind == "image" else one.image.with_suffix(".json")
+    if part == "no":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-10] if part == "short" else b"[1, 2]")
+    assert prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1) == [one]
+    assert one.image.read_bytes() == content
+    assert json.loads(one.image.with_suffix(".json").read_text()) == one.record
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"/a": [1'])
+def test_a_damaged_list_of_sources_costs_a_second_look_and_no_more(tmp_path, scan, content):
+    [one] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
+    before = made(tmp_path / "cache")
+    (tmp_path / "cache" / "sources.json").write_text(content)
+    assert prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1) == [one]
+    assert made(tmp_path / "cache") == before
+    assert str(scan()) not in content
+    assert str(one.record["source"]["path"]) in json.loads((tmp_path / "cache" / "sources.json").read_text())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_bad_scans_are_told_at_once_and_the_good_ones_are_kept(tmp_path, scan, workers):
+    broken = scan(1)
+    broken.write_bytes(broken.read_bytes()[:-40])
+    paths = [tmp_path / "missing.nii.gz", scan(0), broken, scan(2), tmp_path]
+    with pytest.raises(InputError) as caught:
+        prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=workers)
+    assert [problem.where for problem in caught.value.problems] == [str(paths[0]), str(broken), str(tmp_path)]
+    assert len(made(tmp_path / "cache")) == 2
+
+
+def test_a_log_gets_ten_lines_and_silence_is_possible(tmp_path, scan, capsys):
+    paths = [scan(number) for number in range(20)]
+    prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[-1] == "prepared 20 of 20 scans"
+    prepare_scans(paths, PREPARATION, tmp_path / "other", workers=1, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_killed_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp_path, scan, program):
+    paths = [scan(number) for number in range(40)]
+    cache = tmp_path / "cache"
+    killed = program(cache, 2, paths)
+    deadline = time.monotonic() + 60
+    while len(list(cache.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children")
+    workers = children.read_text().split() if children.exists() else []
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    whole = [path for path in cache.glob("*.npy") if path.with_suffix(".json").exists()]
+    assert 3 <= len(whole) < len(paths)
+    before = {path.name: path.stat().st_mtime_ns for path in whole}
+    scans = prepare_scans(paths, PREPARATION, cache, workers=1, progress=False)
+    after = made(cache)
+    assert len(after) == len(paths)
+    assert {name: after[name] for name in before} == before
+    expected = prepare_scans(paths, PREPARATION, tmp_path / "fresh", workers=1, progress=False)
+    assert [one.sha256 for one in scans] == [one.sha256 for one in expected]
+
+
+def test_two_programs_fill_one_directory_at_once(tmp_path, scan, program):
+    paths = [scan(number) for number in range(8)]
+    cache = tmp_path / "cache"
+    programs = [program(cache, 1, paths), program(cache, 1, paths[::-1])]
+    for one in programs:
+        output, errors = one.communicate(timeout=120)
+        assert one.returncode == 0, errors
+        assert output.split()[0] == "8"
+    assert len(made(cache)) == 8
+    assert len(json.loads((cache / "sources.json").read_text())) == 8
+    for cached in prepare_scans(paths, PREPARATION, cache):
+        assert np.load(cached.image).shape == (28, 32, 28, 1)
+
+
+def test_a_worker_that_dies_is_told_with_advice(tmp_path, scan, monkeypatch):
+    def die(*_):
+        raise cache_module.BrokenProcessPool
+
+    monkeypatch.setattr(cache_module, "as_completed", die)
+    with pytest.raises(InputError, match=r"worker process died.*fewer workers than 2"):
+        prepare_scans([scan(0), scan(1)], PREPARATION, tmp_path / "cache", workers=2)
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path, scan):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk to fill can be mounted by root only")
+    try:
+        with pytest.raises(InputError, match="no space left on device") as caught:
+            prepare_scans([scan(number) for number in range(5)], PREPARATION, disk / "cache", workers=2)
+        assert caught.value.problems[0].where == str(disk / "cache")
+        assert not list((disk / "cache").glob(".*"))
+        assert all(path.stat().st_size > BYTES for path in (disk / "cache").glob("*.npy"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_limit_on_the_size_of_files_is_told(tmp_path, scan):
+    path, (soft, hard) = scan(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES // 2, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written to: file too large"):
+            prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_a_cache_that_is_a_file_is_refused(tmp_path, scan):
+    (tmp_path / "cache").touch()
+    with pytest.raises(InputError, match=r"cache: cannot be written to: file exists"):
+        prepare_scans([scan()], PREPARATION, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"), [("1", 1), ("100000", None), ("", None), ("undefined", None), ("0", None)]
+)
+def test_no_more_processes_than_the_job_has_slots(monkeypatch, slots, expected):
+    monkeypatch.setenv("NSLOTS", slots)
+    assert processors() == expected or len(os.sched_getaffinity(0))
