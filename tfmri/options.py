@@ -56,7 +56,7 @@ def check_options(
         where: what to call the place in messages, 'model' say; an option is then 'model.dropout'.
         reserved: parameters that the program sets, which are no options.
     Returns:
-        The options given, converted to the annotated types. Defaults are left to `function`.
+        Every option, converted to the annotated type; those not given with the default of `function`.
 
     Raises:
         InputError: with one problem for each unknown, missing or wrong option.
@@ -84,7 +84,7 @@ def check_options(
     checked: dict[str, Any] = {}
     try:
         filled = form.model_validate(dict(options))
-        checked = {name: getattr(filled, name) for name in options if name in parameters}
+        checked = {name: getattr(filled, name) for name in parameters}
     except ValidationError as error:
         for detail in error.errors():
             key = ".".join(str(part) for part in (where, *detail["loc"]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
 def image_input(shape: Sequence[int], smallest: int, model: str) -> "keras.KerasTensor":
@@ -57,12 +57,10 @@ def head(x: Any, outputs: int, dropout: float, initial_bias: Sequence[float] | N
     """
     import keras
 
-    bias: Any = "zeros"
-    if initial_bias is not None:
-        if len(initial_bias) != outputs:
-            raise ValueError(f"initial_bias has {len(initial_bias)} values for {outputs} outputs")
-        values = [float(value) for value in initial_bias]
-        bias = lambda shape, dtype=None: keras.ops.convert_to_tensor(values, dtype=dtype)  # noqa: E731
     x = keras.layers.GlobalAveragePooling3D(dtype="float32", name="mean")(x)
     x = keras.layers.Dropout(dropout, dtype="float32", name="dropout")(x)
-    return keras.layers.Dense(outputs, bias_initializer=bias, dtype="float32", name="head")(x)
+    linear = keras.layers.Dense(outputs, dtype="float32", name="head")
+    x = linear(x)
+    if initial_bias is not None:
+        linear.bias.assign([float(value) for value in initial_bias])
+    return x

@@ -8,7 +8,7 @@ linear map (the paper's convolution 1³ of one remaining voxel). With 40 outputs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfmri.models.blocks import Count, Fraction, batch_norm, head, image_input
+from tfmri.models.blocks import Fraction, Widths, batch_norm, head, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,7 @@ def build(
     shape: tuple[int, int, int, int],
     outputs: int,
     *,
-    filters: tuple[Count, ...] = (32, 64, 128, 256, 256, 64),
+    filters: Widths = (32, 64, 128, 256, 256, 64),
     dropout: Fraction = 0.5,
     synchronized: bool = False,
     momentum: Fraction = 0.9,

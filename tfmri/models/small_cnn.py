@@ -1,13 +1,14 @@
 """A small 3D CNN for small cohorts and machines without a GPU: some hundred scans of about 64³, minutes on two cores.
 
-A wide convolution with stride 2 (at full resolution even the first layer of SFCN costs more than all that follows),
-then stages of convolution 3³, average pooling 2, batch normalisation, ReLU; mean over space, dropout, a linear layer.
+A convolution 5³ with stride 2 and stages of convolution 3³, each followed by pooling 2 (but the last), batch
+normalisation and ReLU; mean over space, dropout, a linear layer. The stride comes first because at full resolution even
+the first layer of SFCN costs more than all that follows it.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfmri.models.blocks import Count, Fraction, batch_norm, head, image_input
+from tfmri.models.blocks import Fraction, Widths, batch_norm, head, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +18,7 @@ def build(
     shape: tuple[int, int, int, int],
     outputs: int,
     *,
-    filters: tuple[Count, ...] = (16, 32, 64, 128),
+    filters: Widths = (24, 48, 96, 96),
     dropout: Fraction = 0.3,
     synchronized: bool = False,
     momentum: Fraction = 0.9,
@@ -27,7 +28,7 @@ def build(
     """The small CNN for images of `shape`.
 
     Args:
-        shape: (x, y, z, channel). Every stage halves the three axes.
+        shape: (x, y, z, channel). Every stage but the last halves the three axes, the first quarters them.
         outputs: length of the linear output.
         filters: of the first convolution and of each stage.
         dropout: share of the features dropped before the output.
@@ -44,18 +45,17 @@ def build(
     image = image_input(shape, 2 ** len(filters) - 1, "small_cnn")
     x = image
     for number, width in enumerate(filters, start=1):
-        first = number == 1
         name = f"stage{number}"
         x = keras.layers.Conv3D(
             width,
-            kernel_size=5 if first else 3,
-            strides=2 if first else 1,
+            kernel_size=5 if number == 1 else 3,
+            strides=2 if number == 1 else 1,
             padding="same",
             use_bias=False,  # the normalisation that follows has one
             kernel_initializer="he_normal",
             name=f"{name}_conv",
         )(x)
-        if not first:
+        if number < len(filters):
             x = keras.layers.AveragePooling3D(2, name=f"{name}_pool")(x)
         x = batch_norm(x, synchronized, momentum, epsilon, name)
         x = keras.layers.ReLU(name=f"{name}_relu")(x)

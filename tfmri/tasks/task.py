@@ -70,14 +70,14 @@ def target_name(values: "pd.Series") -> str:
 
 
 def numbers(values: "pd.Series") -> np.ndarray:
-    """(n,) float64, or an InputError that counts what is no finite number."""
+    """(n,) float64, or an InputError that names what is no finite number."""
     import pandas as pd
 
     array = pd.to_numeric(values, errors="coerce").to_numpy(float)
     wrong = ~np.isfinite(array)
     if wrong.any():
-        examples = ", ".join(repr(value) for value in values[wrong].unique()[:5])
-        raise InputError(Problem(target_name(values), f"{wrong.sum()} values such as {examples}", "finite numbers"))
+        examples = ", ".join(str(value) for value in values[wrong].unique()[:5])
+        raise InputError(Problem(target_name(values), f"found {examples}", "finite numbers"))
     return array
 
 

@@ -1,0 +1,92 @@
+"""Models by name: what a person may write, and what is said of the rest."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tfmri.errors import InputError
+from tfmri.models.registry import build_model, check_model
+
+OWN = """
+import keras
+
+def build(shape, outputs, *, width: int = 4, activation: str | None = None):
+    image = keras.Input(shape, name="image")
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv3D(width, 3)(image))
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    return keras.Model(image, keras.layers.Dense(outputs, activation=activation)(x))
+
+def build_wrong(shape, outputs):
+    return build(shape, outputs + 1)
+
+def build_nothing(shape, outputs):
+    return None
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("own_models", None)
+
+
+def test_options_take_the_types_of_the_builder():
+    options = check_model("sfcn", {"filters": [8, 16, 4], "dropout": 0})
+    assert options == {"filters": (8, 16, 4), "dropout": 0.0, "momentum": 0.9, "epsilon": 1e-5}
+
+
+def test_a_model_is_built_by_name():
+    model = build_model("sfcn", [16, 16, 16, 1], 3, filters=[4, 4, 4], synchronized=True, initial_bias=[0, 1, 2])
+    assert model.name == "sfcn" and model.inputs[0].name == "image"
+    assert tuple(model.inputs[0].shape) == (None, 16, 16, 16, 1) and tuple(model.outputs[0].shape) == (None, 3)
+    assert model.get_layer("block1_norm").synchronized
+    assert model.get_layer("head").bias.numpy().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("sfnc", {}, r"model\.name: unknown name 'sfnc'\. Did you mean 'sfcn'\?"),
+        ("no_such_module:build", {}, r"model\.name: 'no_such_module' cannot be imported"),
+        ("tfmri.models.sfcn:biuld", {}, r"has no 'biuld'\. Did you mean 'build'\?"),
+        ("sfcn", {"dropuot": 0.1}, r"model\.dropuot: unknown option\. Did you mean 'dropout'\?"),
+        ("sfcn", {"dropout": 1.5}, r"model\.dropout: found 1\.5"),
+        ("sfcn", {"filters": [8, 0]}, r"model\.filters\.1: found 0"),
+        ("sfcn", {"filters": "wide"}, r"model\.filters: found 'wide'"),
+        ("sfcn", {"filters": []}, r"model\.filters: found"),
+        ("sfcn", {"initial_bias": [0.0]}, r"model\.initial_bias: unknown option"),
+        ("sfcn", {"dropuot": 0.1, "momentum": "high"}, r"2 problems:(.|\n)*dropuot(.|\n)*momentum"),
+    ],
+)
+def test_a_wrong_name_or_option_is_said_with_what_would_be_right(name, options, message):
+    with pytest.raises(InputError, match=message):
+        check_model(name, options)
+
+
+def test_checking_options_imports_no_tensorflow():
+    program = "import sys; from tfmri.models.registry import check_model; check_model('sfcn', {'dropout': 0.1})"
+    program += "; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_builder_in_the_current_folder_is_found_and_checked(own_module):
+    model = build_model("own_models:build", (8, 8, 8, 1), 2, width=3, initial_bias=[0.0, 0.0])
+    assert tuple(model.outputs[0].shape) == (None, 2)
+    with pytest.raises(InputError, match=r"model\.widht: unknown option\. Did you mean 'width'\?"):
+        build_model("own_models:build", (8, 8, 8, 1), 2, widht=3)
+
+
+def test_what_an_own_builder_returns_is_checked(own_module):
+    with pytest.raises(InputError, match=r"output \(None, 3\) float32; expected \(None, 2\) float32"):
+        build_model("own_models:build_wrong", (8, 8, 8, 1), 2)
+    with pytest.raises(InputError, match="returned NoneType"):
+        build_model("own_models:build_nothing", (8, 8, 8, 1), 2)
+
+
+def test_an_own_builder_that_cannot_synchronise_is_refused_where_it_would_have_to(own_module):
+    with pytest.raises(InputError, match="does not synchronise bn"):
+        build_model("own_models:build", (8, 8, 8, 1), 2, synchronized=True)
