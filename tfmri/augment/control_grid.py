@@ -1,0 +1,34 @@
+"""Smooth fields from coarse grids of control values: uniform cubic B-splines, upsampled axis by axis.
+
+A control grid of k points along an axis spans its voxels with k - 3 equal intervals; the first and the last point lie
+one interval outside. Weights are positive and sum to 1: a field never leaves the range of its control values,
+and equal control values give that value everywhere.
+Source: Rueckert et al. 1999, IEEE Transactions on Medical Imaging 18(8), equation 3.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def spline_weights(voxels: int, points: int) -> np.ndarray:
+    """Weights (voxels, points) float64 of `points` (at least 4) control values at `voxels` positions along one axis."""
+    position = np.linspace(0, points - 3, voxels)
+    first = np.minimum(position.astype(int), points - 4)
+    t = position - first
+    four = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
+    weights = np.zeros((voxels, points))
+    np.put_along_axis(weights, first[:, None] + np.arange(4), four, axis=1)
+    return weights
+
+
+def upsample(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """The field of `control` (batch, fields, i, j, k) at the voxels of `shape`: (batch, fields, x, y, z) float32."""
+    x, y, z = (
+        tf.constant(spline_weights(voxels, points), tf.float32)
+        for voxels, points in zip(shape, control.shape[-3:], strict=True)
+    )
+    field = tf.einsum("bcijk,xi->bcxjk", control, x)
+    field = tf.einsum("bcxjk,yj->bcxyk", field, y)
+    return tf.einsum("bcxyk,zk->bcxyz", field, z)
