@@ -96,6 +96,13 @@ def test_files_that_are_none_are_refused(tmp_path):
         assert bad(tmp_path / name) == "not a NIfTI file"
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Pair, nib.Nifti2Pair, nib.Spm99AnalyzeImage])
+@pytest.mark.parametrize("half", ["a.hdr", "a.img"])
+def test_half_of_a_pair_is_refused(tmp_path, kind, half):
+    nib.save(kind(VOXELS, AFFINE), tmp_path / "a.img")
+    assert bad(tmp_path / half) == "not a NIfTI file"
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.98])
 def test_a_packed_scan_that_is_cut_short_is_refused(tmp_path, share):
     path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 999, (20, 20, 20), np.int16))

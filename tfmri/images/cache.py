@@ -22,10 +22,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,9 @@ def _fill(
     with _refusing_a_useless_directory(cache):
         cache.mkdir(parents=True, exist_ok=True)
     try:
-        with _shown(len(missing), progress) as advance:
-            for path, outcome in _outcomes(missing, preparation, cache, min(workers, len(missing))):
+        outcomes = _outcomes(missing, preparation, cache, min(workers, len(missing)))
+        with closing(outcomes), _shown(len(missing), progress) as advance:
+            for path, outcome in outcomes:
                 advance()
                 if outcome.scan and outcome.source:
                     found[path], sources[path] = outcome.scan, outcome.source
@@ -148,7 +149,7 @@ def _fill(
     return [problem for path in missing for problem in problems.get(path, ())]
 
 
-def _outcomes(paths: list[str], preparation: Preparation, cache: Path, workers: int) -> Iterator[tuple[str, _Outcome]]:
+def _outcomes(paths: list[str], preparation: Preparation, cache: Path, workers: int) -> Generator[tuple[str, _Outcome]]:
     if workers == 1:
         for path in paths:
             yield path, _prepare_scan(path, preparation, cache)
@@ -274,7 +275,7 @@ def _refusing_a_useless_directory(cache: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(total: int, progress: bool) -> Iterator[Callable[[], None]]:
+def _shown(total: int, progress: bool) -> Iterator[Callable[[], object]]:
     """Yields the function to call after every scan: a bar on a terminal, in a log a line for every tenth."""
     if progress and sys.stderr.isatty():
         from tqdm import tqdm

@@ -135,7 +135,7 @@ def find_head(volume: Volume) -> Head:
 
     factors = np.maximum(1, np.round(BLOCK / spacing_of(volume.affine)).astype(int))
     blocks = volume.data
-    for axis in np.argsort(-factors):  # the axis that shrinks most first: the others then have less to do
+    for axis in np.argsort(np.abs(blocks.strides))[::-1]:  # last the one along which memory runs: it is the slowest
         starts = np.arange(0, volume.data.shape[axis], factors[axis])
         sizes = np.diff([*starts, volume.data.shape[axis]]).astype(np.float32)
         sums = np.add.reduceat(blocks, starts, axis=axis)
