@@ -56,7 +56,7 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
         return {
             "balanced_accuracy": recall[..., is_class.any(0)].mean(-1) if len(truth) else np.nan * total,
             "accuracy": hits.sum(-1) / total,
-            **{f"recall_{name}": recall[..., c] for c, name in enumerate(classes)},
+            **{f"recall_{name}": recall[..., c][()] for c, name in enumerate(classes)},
             # as scikit-learn: 0 where one side is constant
             "mcc": np.where(total > 0, np.divide(covariance, np.where(spread > 0, spread, np.inf)), np.nan)[()],
             "roc_auc": aucs[1] if len(classes) == 2 else np.mean(aucs, axis=0),
@@ -111,7 +111,7 @@ def class_numbers(names, classes: Sequence[str]) -> np.ndarray:
     """(n,) place of each name in `classes`. ValueError for a name that is not there."""
     numbers = pd.Index(classes).get_indexer(pd.Index(names, dtype=object))
     if (numbers < 0).any():
-        raise ValueError(f"{np.asarray(names)[numbers < 0][0]!r} is not one of the classes {list(classes)}")
+        raise ValueError(f"'{np.asarray(names)[numbers < 0][0]}' is not one of the classes {list(classes)}")
     return numbers
 
 
