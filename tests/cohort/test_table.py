@@ -275,6 +275,11 @@ def test_a_missing_column_names_the_nearest_and_the_setting(study):
     assert "Did you mean 'sx'" in found.advice and "--set data.columns.sex=sx" in found.advice
 
 
+def test_a_column_that_has_its_meaning_is_not_guessed_for_another(study):
+    found = problem(study("subject,image,sex", "1,scans/01.nii.gz,f"), SEX | AGE)
+    assert found.advice.startswith("If it has another name, say so with --set data.columns.age=NAME")
+
+
 def test_all_missing_columns_are_told_at_once(study):
     found = problems(study("a,b", "1,2"), SEX | AGE)
     assert [x.found.split(";")[0] for x in found] == [
@@ -357,6 +362,8 @@ def test_a_missing_image(study):
         ("/nowhere/02.nii.gz", "Check the path"),
         ("scans/away.nii.gz", "datalad get"),
         ("scans/02.nii.gz/x.nii.gz", "Relative paths count from"),
+        ("~nobody-of-that-name/02.nii.gz", "Check the path"),
+        ("x" * 300, "Check the path"),
     ],
 )
 def test_a_missing_image_comes_with_the_likeliest_reason(study, cell, said):

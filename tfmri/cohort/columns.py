@@ -95,8 +95,6 @@ def find_columns(
             dict.fromkeys(c for usual in (name, *USUAL_NAMES.get(name, ())) for c in _matches(usual, free))
         )
         if not candidates:
-            if name in wanted:
-                problems.append(_missing(sheet, name, own))
             continue
         found[name] = candidates[0]
         if candidates[0] != name:
@@ -105,6 +103,7 @@ def find_columns(
             others = " and ".join(f"'{column}'" for column in candidates[1:])
             setting = f"data.columns.{name}={candidates[1]}"
             notes.append(f"{sheet.path.name}: {name} is taken from '{candidates[0]}', not from {others} ({setting}).")
+    problems += [_missing(sheet, name, own, list(found.values())) for name in wanted if name not in {*found, *given}]
     if problems:
         raise InputError(*problems)
     if assumed:
@@ -133,11 +132,12 @@ def _given_problems(sheet: Sheet, own: list[str], known: list[str], given: Mappi
     return problems
 
 
-def _missing(sheet: Sheet, name: str, own: list[str]) -> Problem:
+def _missing(sheet: Sheet, name: str, own: list[str], claimed: list[str]) -> Problem:
     usual = USUAL_NAMES.get(name, (name,))
-    candidate = next((near for known in usual if (near := nearest(known, own))), None)
+    free = [column for column in own if column not in claimed]
+    candidate = next((near for known in usual if (near := nearest(known, free))), None)
     if name == "path":  # what holds the images shows in the cells, whatever its name
-        holds = [column for column in own if sheet.cells[column].str.lower().str.endswith(IMAGES).any()]
+        holds = [column for column in free if sheet.cells[column].str.lower().str.endswith(IMAGES).any()]
         candidate = holds[0] if holds else candidate
     example = candidate or "NAME"
     advice = f"Did you mean '{candidate}'? If so" if candidate else "If it has another name"

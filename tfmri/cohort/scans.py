@@ -8,6 +8,8 @@ import pandas as pd
 from tfmri.cohort.sheet import Fault
 from tfmri.cohort.values import MISSING
 
+EXPECTED = "the path of an image (.nii or .nii.gz)"
+
 
 def find_images(folder: Path, cells: pd.Series) -> tuple[pd.Series, list[Fault]]:
     """The absolute path of each image, and what is wrong with those that are no files.
@@ -17,26 +19,34 @@ def find_images(folder: Path, cells: pd.Series) -> tuple[pd.Series, list[Fault]]
         cells: paths as they stand in the file, indexed by row number.
     """
     faults, paths = [], []
-    for row, cell in cells.items():
-        image = None if cell.casefold() in MISSING else folder / Path(cell).expanduser()
-        if image is None:
-            advice = "Write where the image is, or delete the row."
-            faults.append(Fault([int(str(row))], "no path", "the path of an image", advice))
+    for row, cell in zip(cells.index, cells, strict=True):
+        image, fault = None, None
+        if cell.casefold() in MISSING:
+            fault = Fault([row], "no path", EXPECTED, "Write where the image is, or delete the row.")
         else:
-            if ".." in image.parts:  # what the system makes of it, where a folder is a link
-                image = image.parent.resolve() / image.name
-            if not image.is_file():
-                faults.append(_not_a_file(int(str(row)), cell, image, folder))
-        paths.append("" if image is None else str(image))
+            try:
+                image = folder / Path(cell).expanduser()
+                if ".." in image.parts:  # what the system makes of it, where a folder is a link
+                    image = image.parent.resolve() / image.name
+                if not image.is_file():
+                    fault = _not_a_file(row, cell, image, folder)
+            except (OSError, RuntimeError) as error:  # not allowed to look there, an unknown ~user, a name too long
+                reason = error.strerror if isinstance(error, OSError) else error
+                fault = Fault([row], f"'{cell}' cannot be opened: {reason}", EXPECTED, "Check the path.")
+        paths.append(str(image or ""))
+        faults += [fault] if fault else []
     return pd.Series(paths, index=cells.index, dtype="str"), faults
 
 
 def _not_a_file(row: int, cell: str, image: Path, folder: Path) -> Fault:
-    expected = "the path of an image (.nii or .nii.gz)"
     if image.is_dir():
         scans = sorted(p.name for p in image.iterdir() if p.name.endswith((".nii", ".nii.gz")))
-        advice = f"Name the image inside it, such as {cell.rstrip('/')}/{scans[0]}." if scans else "Name an image."
-        return Fault([row], f"'{cell}' is a folder", expected, advice)
+        advice = (
+            f"Name the image inside it, such as {cell.rstrip('/')}/{scans[0]}."
+            if scans
+            else "Name the image inside it."
+        )
+        return Fault([row], f"'{cell}' is a folder", EXPECTED, advice)
     other = image.with_suffix("") if image.suffix == ".gz" else image.with_name(image.name + ".gz")
     if other.is_file():
         advice = f"There is '{other.name}' beside it: correct the ending."
@@ -48,7 +58,7 @@ def _not_a_file(row: int, cell: str, image: Path, folder: Path) -> Fault:
         advice = "Check the path."
     else:
         advice = f"Relative paths count from the folder of the labels file, {folder}."
-    return Fault([row], f"there is no file '{cell}'", expected, advice)
+    return Fault([row], f"there is no file '{cell}'", EXPECTED, advice)
 
 
 def repeated_images(table: pd.DataFrame) -> list[Fault]:

@@ -6,6 +6,7 @@ commas, semicolons or tabs, byte order marks, Windows line ends, UTF-8, UTF-16 o
 """
 
 import codecs
+import contextlib
 import csv
 import difflib
 import io
@@ -91,6 +92,8 @@ def read_sheet(path: Path) -> Sheet:
         InputError: the file is missing, a folder, not text or badly quoted; it has no rows; a column name stands twice;
             a row has more cells than the header.
     """
+    with contextlib.suppress(RuntimeError):  # ~somebody, whom nobody knows: so named, or missing
+        path = path.expanduser()
     text, notes = _text(path)
     separator = _separator(text, path)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","

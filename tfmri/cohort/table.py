@@ -60,9 +60,9 @@ def read_labels(
     Raises:
         InputError: with every problem of the file.
     """
-    path = Path(path).expanduser()
     _check_settings(targets)
-    sheet = read_sheet(path)
+    sheet = read_sheet(Path(path))
+    path = sheet.path
     optional = [name for name in names.OPTIONAL if name not in targets]
     found, notes = names.find_columns(sheet, [*targets, "subject", "path"], optional, columns)
     noted = [*sheet.notes, *notes]

@@ -53,14 +53,15 @@ def read_classes(
     """
     spellings = spellings_of(classes)
     faults = []
-    known = {cell: spellings.get(spelled(cell)) for cell in cells.unique()}
+    rows = _rows(cells)
+    known = {cell: spellings.get(spelled(cell)) for cell in rows}
     expected = " or ".join(_with_spellings(name, words) for name, words in classes.items())
     for cell, name in known.items():
         if name is None:
             near = difflib.get_close_matches(spelled(cell), spellings, n=1)
             guess = f"Did you mean '{near[0]}'? " if near else ""
             advice = f"{guess}Correct it, or add the spelling to {setting}, or leave such rows out with data.where."
-            faults.append(Fault(list(cells.index[cells == cell]), f"unknown value '{cell}'", expected, advice))
+            faults.append(Fault(rows[cell], f"unknown value '{cell}'", expected, advice))
     return cells.map(known).astype("str"), faults
 
 
@@ -72,17 +73,24 @@ def read_numbers(cells: pd.Series, decimal_comma: bool = False) -> tuple[pd.Seri
         decimal_comma: whether 34,5 is a number: it is where columns are not separated by commas.
     """
     numbers, faults = {}, []
-    for cell in cells.unique():
+    for cell, rows in _rows(cells).items():
         comma = DECIMAL_COMMA.fullmatch(cell) is not None
         text = cell.replace(",", ".") if comma and decimal_comma else cell
         numbers[cell] = float(text) if NUMBER.fullmatch(text) else math.nan
         if not math.isfinite(numbers[cell]):
-            rows = list(cells.index[cells == cell])
             advice = "Correct the cell; leave it empty where the value is unknown, and the row is left out."
             if comma:
                 advice = f"This looks like a decimal comma: write {cell.replace(',', '.')}, with a point."
             faults.append(Fault(rows, f"'{cell}' is not a number", "a number such as 34 or 34.5", advice))
     return cells.map(numbers).astype(float), faults
+
+
+def _rows(cells: pd.Series) -> dict[str, list[int]]:
+    """Text -> the rows where it stands."""
+    rows: dict[str, list[int]] = {}
+    for row, cell in zip(cells.index, cells, strict=True):
+        rows.setdefault(cell, []).append(row)
+    return rows
 
 
 def _with_spellings(name: str, words: Sequence[object]) -> str:

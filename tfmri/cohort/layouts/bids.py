@@ -34,7 +34,7 @@ def bids(root: Path, table: Path | None = None) -> Layout:
     """
     root = Path(root).expanduser().absolute()
     scans = _find(root)
-    sheet = read_sheet(_participants(root) if table is None else Path(table).expanduser())
+    sheet = read_sheet(_participants(root) if table is None else Path(table))
     standard = {"subject": "participant_id"} if "participant_id" in sheet.cells else {}
     found, _ = find_columns(sheet, ["subject"], ["session"], standard)
     people = _people(sheet, found)
