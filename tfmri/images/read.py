@@ -81,9 +81,7 @@ def parse_volume(content: bytes, path: Path) -> Volume:
             raise _refusal(path, f"a packed file that is damaged ({error})", EXPECTED, COPY_AGAIN) from error
     kinds = [(nib.Nifti1Image, nib.Nifti1Header), (nib.Nifti2Image, nib.Nifti2Header)]
     kind = next((image for image, header in kinds if header.may_contain_header(content)), None)
-    if (
-        kind is None or content[344:347] == b"ni1" or content[4:7] == b"ni2"
-    ):  # the latter two: half of an .hdr/.img pair
+    if kind is None or content[344:347] == b"ni1" or content[4:7] == b"ni2":  # ni: half of a pair
         raise _refusal(path, "not a NIfTI file", EXPECTED, "Convert it, with dcm2niix, mri_convert or nib-convert say.")
     try:
         image = kind.from_bytes(content)
