@@ -73,7 +73,10 @@ def apply_parameters(
 
 
 def _refuse_folding(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]) -> None:
-    """Cubic B-splines are one-to-one while control points move less than 0.403 of their distance (Choi & Lee 2000)."""
+    """Refuses displacements for which cubic B-splines need not be one-to-one: 0.403 of the control points' distance.
+
+    Source: Choi and Lee 2000, Graphical Models 62, the bound for three dimensions.
+    """
     for elastic in recipe:
         if not isinstance(elastic, Elastic):
             continue
