@@ -1,4 +1,3 @@
-import os
 import stat
 
 import pytest
@@ -19,7 +18,7 @@ def test_a_crash_while_writing_leaves_the_old_file_and_nothing_beside(tmp_path):
 def test_written_files_are_as_readable_as_any_new_file(tmp_path):
     (tmp_path / "plain").write_text("")
     write_text(tmp_path / "whole", "")
-    assert stat.S_IMODE(os.stat(tmp_path / "whole").st_mode) == stat.S_IMODE(os.stat(tmp_path / "plain").st_mode)
+    assert stat.S_IMODE((tmp_path / "whole").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 def test_not_a_number_is_refused_in_json(tmp_path):

@@ -1,4 +1,4 @@
-"""Files that land whole: written beside their final place, flushed to disk, renamed. A crash leaves the old file or none."""
+"""Files that land whole: written beside their place, flushed to disk, renamed. A crash leaves the old file or none."""
 
 import json
 import os

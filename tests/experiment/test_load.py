@@ -42,13 +42,23 @@ def test_the_template_shows_every_key_with_its_default():
             assert set(shown[name]) >= set(inner), name
 
 
-def test_targets_of_the_template_show_every_key():
-    from tfmri.experiment.schema import Classification, Regression, SoftLabels
+def test_the_template_shows_every_setting_of_every_task():
+    import inspect
+
+    from tfmri.options import load_named
+    from tfmri.tasks.registry import TASKS
 
     text = (EXPERIMENTS[0].parent / "template.yaml").read_text()
-    for model in (Classification, Regression, SoftLabels):
-        for key in model.model_fields:
-            assert f"{key}:" in text
+    for name in TASKS:
+        for parameter in inspect.signature(load_named(name, TASKS, "task").fit).parameters.values():
+            assert parameter.kind is not inspect.Parameter.KEYWORD_ONLY or f"{parameter.name}:" in text
+
+
+def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_recipe(write):
+    experiment = load_experiment(write(SMALL))
+    assert experiment.model.options["dropout"] == 0.5
+    assert experiment.targets["age"].settings["loss"] in ("mae", "mse")
+    assert all("probability" in next(iter(step.values())) for step in experiment.augment)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_targets_of_the_template_show_every_key():
         (SMALL | {"training": {"optimizer": {"lr": 1}}}, ["training.optimizer.lr", "learning_rate"]),
         (SMALL | {"targets": {"age": {"task": "regression", "los": "mae"}}}, ["targets.age.los", "'loss'"]),
         (SMALL | {"targets": {"age": {"task": "regresion"}}}, ["regresion", "regression"]),
-        (SMALL | {"targets": {"age": {}}}, ["targets.age.task", "missing", "classification"]),
+        (SMALL | {"targets": {"age": {}}}, ["targets.age.task", "missing"]),
         (SMALL | {"training": {"epochs": 0}}, ["training.epochs", "0", "greater than or equal to 1"]),
         (SMALL | {"training": {"epochs": "many"}}, ["training.epochs", "many", "integer"]),
         (SMALL | {"image": {"shape": [0, 8, 8]}}, ["image.shape.0", "0"]),
@@ -69,7 +79,7 @@ def test_targets_of_the_template_show_every_key():
         (SMALL | {"model": {"name": "sfnc"}}, ["sfnc", "sfcn"]),
         (SMALL | {"model": {"name": "sfcn", "filter": [8]}}, ["filter", "filters"]),
         ({"targets": SMALL["targets"]}, ["data", "missing"]),
-        (SMALL | {"targets": {"x": {"task": "classification", "classes": ["a"]}}}, ["two or more"]),
+        (SMALL | {"targets": {"x": {"task": "classification", "classes": ["a"]}}}, ["1 classes", "two or more"]),
         (SMALL | {"targets": SMALL["targets"] | {"b": {"task": "regression"}}}, ["2 targets", "a model has one"]),
         ("classes: [unclosed", ["line 1", "not YAML"]),
         ("- a\n- b\n", ["no settings"]),

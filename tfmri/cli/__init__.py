@@ -23,7 +23,6 @@ def main() -> None:
     """Runs the command line. A person's mistake gets a sentence and exit code 2, a bug a traceback and 1."""
     from tfmri.cli import demo, evaluate, labels, prepare, preview, runs, train  # noqa: F401  they add themselves to app
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     debug = "--debug" in sys.argv
     if debug:

@@ -12,7 +12,9 @@ from tfmri.cli.parameters import Workers
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the cohort goes.")],
-    variant: Annotated[str, typer.Option(help="demo, or null: labels that have nothing to do with the scans.")] = "demo",
+    variant: Annotated[
+        str, typer.Option(help="demo, or null: labels that have nothing to do with the scans.")
+    ] = "demo",
     subjects: Annotated[int | None, typer.Option(min=10, help="How many people.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other people.")] = 0,
     workers: Workers = None,

@@ -18,6 +18,9 @@ def bids(
     table: Annotated[Path | None, typer.Option(help="Another table than participants.tsv.")] = None,
 ) -> None:
     """From a BIDS dataset: one row a T1-weighted scan, with all columns of participants.tsv."""
-    from tfmri.workflows.labels import write_bids_labels
+    from tfmri.cohort.layouts.bids import bids as read_bids
+    from tfmri.cohort.layouts.layout import write_labels
 
-    print(write_bids_labels(root, table, output))
+    layout = read_bids(root, table)
+    write_labels(layout.table, output)
+    print("\n".join([*layout.lines(), f"{output}: {len(layout.table)} rows"]))

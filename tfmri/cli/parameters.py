@@ -9,4 +9,6 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting to change, such as training.epochs=3.")
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="EXP/latest, EXP/NAME, or the path of a run.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes that work side by side; all usable cores by default.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that work side by side; all usable cores by default.")
+]

@@ -1,14 +1,15 @@
 """Reading an experiment file: find it, apply `--set key=value`, validate, and write it back with every default."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from tfmri.errors import InputError, Problem, did_you_mean
-from tfmri.experiment.schema import Experiment, Target
+from tfmri.experiment.schema import Experiment
 
 
 def find_experiment(name: str) -> Path:
@@ -70,6 +71,8 @@ def validate(settings: Mapping[str, Any], where: str) -> Experiment:
     """
     try:
         return Experiment.model_validate(settings)
+    except InputError as error:
+        raise InputError(*(replace(problem, where=f"{where}, {problem.where}") for problem in error.problems)) from None
     except ValidationError as error:
         raise InputError(*(_problem(details, where) for details in error.errors())) from None
 
@@ -120,47 +123,26 @@ def _set(settings: dict[str, Any], override: str) -> None:
 
 def _problem(details: Any, where: str) -> Problem:
     """One of pydantic's findings in our four facts."""
-    tags = {model.model_fields["task"].annotation for model in _target_models()}
-    tasks = {task for tag in tags for task in get_args(tag)}
-    location = [str(part) for part in details["loc"] if part not in tasks]
-    key = ".".join(location) or "the file"
-    found = _short(details["input"])
+    key = ".".join(str(part) for part in details["loc"]) or "the file"
     match details["type"]:
         case "extra_forbidden":
             known = _keys_beside(details["loc"])
-            return Problem(f"{where}, {key}", "there is no such key", _one_of(known), did_you_mean(location[-1], known))
+            advice = did_you_mean(str(details["loc"][-1]), known)
+            return Problem(f"{where}, {key}", "there is no such key", _one_of(known), advice)
         case "missing":
             return Problem(f"{where}, {key}", "the key is missing", advice="It has no default")
         case "value_error":
-            cause = details["ctx"]["error"]
-            return Problem(f"{where}, {key}", str(cause))
-        case "union_tag_not_found":
-            return Problem(f"{where}, {key}.task", "the key is missing", _one_of(sorted(tasks)))
-        case "union_tag_invalid":
-            return Problem(f"{where}, {key}.task", details["ctx"]["tag"], _one_of(sorted(tasks)))
-        case "literal_error":
-            return Problem(f"{where}, {key}", found, details["ctx"]["expected"])
-    return Problem(f"{where}, {key}", found, details["msg"].removeprefix("Input should be ").lower())
+            return Problem(f"{where}, {key}", str(details["ctx"]["error"]))
+    expected = details["ctx"]["expected"] if details["type"] == "literal_error" else details["msg"]
+    return Problem(f"{where}, {key}", _short(details["input"]), expected.removeprefix("Input should be "))
 
 
 def _keys_beside(location: tuple[Any, ...]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
-    model: Any = Experiment
+    section: Any = Experiment
     for part in location[:-1]:
-        if part == "targets":
-            continue
-        tagged = {get_args(each.model_fields["task"].annotation)[0]: each for each in _target_models()}
-        if part in tagged:
-            model = tagged[part]
-        elif part in model.model_fields:
-            inner = model.model_fields[part].annotation
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return list(model.model_fields)
-
-
-def _target_models() -> tuple[type[BaseModel], ...]:
-    return get_args(get_args(Target)[0])
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
 
 
 def _one_of(names: list[str]) -> str:

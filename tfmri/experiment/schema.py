@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tfmri.augment.recipe import parse_recipe
-from tfmri.models.registry import check_options
+from tfmri.augment.recipe import parse_recipe, recipe_to_config
+from tfmri.errors import InputError, Problem
+from tfmri.models.registry import check_model
+from tfmri.tasks.registry import check_task
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -30,57 +32,38 @@ class Data(Section):
     where: str | None = None  # rows to keep, a pandas query
 
 
-class Classification(Section):
-    """A target with two or more classes."""
+class Target(BaseModel):
+    """What is learnt: a task of `tfmri.tasks.registry`, with the settings of that task beside it."""
 
-    task: Literal["classification"]
-    classes: dict[str, list[str]]  # in this order; the spellings of each that may stand in labels.csv
-    class_weights: Literal["none", "balanced"] = "none"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    @field_validator("classes", mode="before")
+    task: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What stands beside `task`."""
+        return dict(self.model_extra or {})
+
+    @property
+    def classes(self) -> dict[str, list[str]] | None:
+        """The spellings of each class, in the order of the classes; None for a number."""
+        return self.settings.get("classes")
+
+    @model_validator(mode="before")
     @classmethod
-    def _spellings(cls, classes: Any) -> Any:
-        """A list of names is taken as classes that are spelled as they are named; numbers are taken as text."""
+    def _spelled_out(cls, target: Any) -> Any:
+        """A list of classes stands for classes that are spelled as they are named; numbers are taken as text."""
+        if not isinstance(target, dict) or not isinstance(target.get("classes"), dict | list):
+            return target
+        classes = target["classes"]
         if isinstance(classes, list):
-            classes = {name: [name] for name in classes}
-        if not isinstance(classes, dict):
-            return classes
+            classes = {each: each for each in classes}
         if any(isinstance(name, bool) for name in classes):
             raise ValueError("YAML reads a bare yes, no, on or off as true or false: put the class name in quotes")
-        named = {str(name): spellings for name, spellings in classes.items()}
-        return {
-            name: [str(spelling) for spelling in (spellings if isinstance(spellings, list) else [spellings])]
-            for name, spellings in named.items()
+        listed = {name: each if isinstance(each, list) else [each] for name, each in classes.items()}
+        return target | {
+            "classes": {str(name): [str(each) for each in spellings] for name, spellings in listed.items()}
         }
-
-    @field_validator("classes")
-    @classmethod
-    def _two_or_more(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
-        if len(classes) < 2:
-            raise ValueError(f"{len(classes)} class given, and telling classes apart takes two or more")
-        return classes
-
-
-class Regression(Section):
-    """A number, learnt standardised by the training subjects' mean and standard deviation."""
-
-    task: Literal["regression"]
-    loss: Literal["mae", "mse", "huber"] = "mse"
-    unit: str = "years"
-
-
-class SoftLabels(Section):
-    """A number, learnt as a distribution over bins (Peng et al. 2021)."""
-
-    task: Literal["soft_labels"]
-    bin_width: Positive = 1.0  # in the target's unit
-    sigma: Positive = 1.0  # spread of a label over the bins, in the target's unit
-    range: tuple[float, float] | None = None  # of the bins; none: the training subjects' range with a margin
-    unit: str = "years"
-
-
-Target = Annotated[Classification | Regression | SoftLabels, Field(discriminator="task")]
 
 
 class Image(Section):
@@ -122,11 +105,6 @@ class Model(BaseModel):
     def options(self) -> dict[str, Any]:
         """What stands beside `name`: keyword arguments of the builder."""
         return dict(self.model_extra or {})
-
-    @model_validator(mode="after")
-    def _known(self) -> "Model":
-        check_options(self.name, self.options)
-        return self
 
 
 class Optimizer(Section):
@@ -180,26 +158,38 @@ class Experiment(Section):
     targets: dict[str, Target]
     image: Image = Image()
     split: Split = Split()
-    augment: str | list[dict[str, Any]] = "standard"
-    model: Model = Model()
+    augment: str | list[str | dict[str, Any]] = Field(default="standard", validate_default=True)
+    model: Model = Field(default=Model(), validate_default=True)
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     cluster: Cluster = Cluster()
 
     @field_validator("targets")
     @classmethod
-    def _one_target(cls, targets: dict[str, Target]) -> dict[str, Target]:
+    def _known_task(cls, targets: dict[str, Target]) -> dict[str, Target]:
         if len(targets) != 1:
             raise ValueError(f"{len(targets)} targets given, and a model has one: write one experiment file for each")
-        return targets
+        return {name: _with_every_setting(target, f"targets.{name}") for name, target in targets.items()}
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, model: Model) -> Model:
+        return Model(name=model.name, **check_model(model.name, model.options))
 
     @field_validator("augment")
     @classmethod
-    def _known_recipe(cls, augment: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-        parse_recipe(augment)
-        return augment
+    def _known_recipe(cls, augment: str | list[str | dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+        """Ranges and probabilities written out, so that a run keeps them when a named recipe changes."""
+        return recipe_to_config(parse_recipe(augment))
 
     @property
     def target(self) -> str:
         """The name of the target, which is its column in the table of scans."""
         return next(iter(self.targets))
+
+
+def _with_every_setting(target: Target, where: str) -> Target:
+    if target.task == "classification" and len(target.classes or {}) < 2:
+        expected = "two or more, such as {f: [f, female], m: [m, male]}"
+        raise InputError(Problem(f"{where}.classes", f"{len(target.classes or {})} classes", expected))
+    return Target(task=target.task, **check_task(target.task, target.settings, where))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfmri.pipeline.dataset import Samples, batches, filled_up
+from tfmri.pipeline.dataset import batches, filled_up
+from tfmri.pipeline.samples import Samples
 
 
 def make_predictor(

@@ -10,31 +10,10 @@ One element, batch first:
     weight      (batch,) float32
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow as tf
 
-
-@dataclass(frozen=True)
-class Samples:
-    """What is known of every scan of a run, one entry a row of its table.
-
-    Args:
-        files: (n,) paths of the prepared images, C-ordered float16 `.npy` of shape `shape`.
-        scans: (n,) ids.
-        targets: (n, ...) as the task encodes them.
-        weights: (n,) float32.
-        backgrounds: (n,) float32.
-        shape: (x, y, z, channel) of every image.
-    """
-
-    files: np.ndarray
-    scans: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    backgrounds: np.ndarray
-    shape: tuple[int, int, int, int]
+from tfmri.pipeline.samples import Samples
 
 
 def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: int) -> tf.data.Dataset:

@@ -1,18 +1,18 @@
 """The run directory as an object.
 
-    runs/<experiment>/<run>/            `latest` beside it is a link to the newest
-        experiment.yaml                 every setting, defaults written out
-        scans.csv                       the cohort: ids, paths, targets, hash of each prepared scan
-        splits.csv                      scan, subject, split
-        provenance.json, uncommitted.diff, requirements.txt, warnings.log
-        fits/whole/
-            provenance.json             the devices and threads it trained on, when it started and ended
-            task.json                   what the task learnt from the training subjects
-            checkpoints/                from which an interrupted fit goes on
-            model.keras                 the best epoch
-            history.csv, learning_curves.png, .pdf
-            logs/train, logs/validation TensorBoard events
-        evaluation/<split>/             predictions.csv, metrics.json, figures/
+runs/<experiment>/<run>/            `latest` beside it is a link to the newest
+    experiment.yaml                 every setting, defaults written out
+    scans.csv                       the cohort: ids, paths, targets, hash of each prepared scan
+    splits.csv                      scan, subject, split
+    provenance.json, uncommitted.diff, requirements.txt, warnings.log
+    fits/whole/
+        provenance.json             the devices and threads it trained on, when it started and ended
+        task.json                   what the task learnt from the training subjects
+        checkpoints/                from which an interrupted fit goes on
+        model.keras                 the best epoch
+        history.csv, learning_curves.png, .pdf
+        logs/train, logs/validation TensorBoard events
+    evaluation/<split>/             predictions.csv, metrics.json, figures/
 """
 
 import os

@@ -13,7 +13,18 @@ from typing import Any
 
 import tfmri
 
-PACKAGES = ("tfmri", "tensorflow", "keras", "numpy", "scipy", "pandas", "nibabel", "SimpleITK", "nilearn", "scikit-learn")
+PACKAGES = (
+    "tfmri",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scipy",
+    "pandas",
+    "nibabel",
+    "SimpleITK",
+    "nilearn",
+    "scikit-learn",
+)
 
 
 def now() -> str:

@@ -36,7 +36,9 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(folder: Path, step: int, variables: Sequence, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, step: int, variables: Sequence, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
     """Writes the checkpoint of `step` (counted over the whole training) and drops all but the last two."""
     entries = {f"variable_{index:05d}": np.asarray(variable) for index, variable in enumerate(variables)}
     entries |= {f"array_{name}": array for name, array in arrays.items()}

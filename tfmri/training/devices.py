@@ -14,7 +14,9 @@ def usable_cores() -> int:
     return min(len(os.sched_getaffinity(0)), int(os.environ.get("NSLOTS", "1000000")))
 
 
-def set_up(devices: Sequence[str] | None, threads: int | None, deterministic: bool, seed: int) -> tf.distribute.Strategy:
+def set_up(
+    devices: Sequence[str] | None, threads: int | None, deterministic: bool, seed: int
+) -> tf.distribute.Strategy:
     """Prepares TensorFlow, once a process and before any of its operations, and gives the strategy to train under.
 
     Several devices share each batch (MirroredStrategy); one needs no strategy. `CPU:1` and so on are made where they

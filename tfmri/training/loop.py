@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
 from tfmri.inference.outputs import make_predictor
-from tfmri.pipeline.dataset import Samples, batches
+from tfmri.pipeline.dataset import batches
 from tfmri.pipeline.order import epoch_order, sample_seeds
+from tfmri.pipeline.samples import Samples
 from tfmri.training import checkpoint
 from tfmri.training.callbacks.state import StatefulCallback
 from tfmri.training.interruption import Interruption
@@ -178,7 +179,9 @@ def _epoch_summary(fitting: Fitting, position: _Position, predict: Callable) -> 
         raise InputError(Problem(f"epoch {position.epoch + 1}", found, advice=advice))
     steps = (position.epoch + 1) * fitting.steps_per_epoch
     rate = fitting.optimizer.learning_rate
-    train_metrics = fitting.task.metrics(fitting.truth.iloc[np.concatenate(position.rows)], np.concatenate(position.outputs))
+    train_metrics = fitting.task.metrics(
+        fitting.truth.iloc[np.concatenate(position.rows)], np.concatenate(position.outputs)
+    )
     outputs = predict(fitting.validation_rows)
     targets = fitting.samples.targets[fitting.validation_rows]
     validation_loss = np.mean(fitting.task.loss(tf.constant(targets), tf.constant(outputs)))
@@ -198,7 +201,9 @@ def _epoch_summary(fitting: Fitting, position: _Position, predict: Callable) -> 
 
 def _save(fitting: Fitting, position: _Position) -> None:
     arrays = {
-        name: np.concatenate(getattr(position, name)) for name in ("rows", "outputs", "losses") if getattr(position, name)
+        name: np.concatenate(getattr(position, name))
+        for name in ("rows", "outputs", "losses")
+        if getattr(position, name)
     }
     state = {
         "epoch": position.epoch,

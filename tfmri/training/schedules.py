@@ -3,7 +3,9 @@
 import keras
 
 
-def learning_rate(name: str, highest: float, steps: int, warmup_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def learning_rate(
+    name: str, highest: float, steps: int, warmup_steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of every step: a linear rise over the warm-up, then a half cosine to zero, or constant.
 
     Args:

@@ -1,1 +1,1 @@
-"""What each command does, step by step through the rooms; a file a command. The only code that hands settings to rooms."""
+"""What each command does, step by step through the rooms; a file a command. Only here are settings handed to rooms."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfmri.cohort.table import Cohort, read_labels
 from tfmri.errors import InputError, Problem
-from tfmri.experiment.schema import Classification, Experiment
+from tfmri.experiment.schema import Experiment
 from tfmri.images.cache import CachedScan, prepare_scans
 from tfmri.images.prepare import Preparation
 
@@ -14,14 +14,16 @@ DEMO = "demo"
 
 
 def labels_file(labels: str) -> Path:
-    """The labels file an experiment asks for; `demo` and `demo:VARIANT` write the phantom cohort where it is missing."""
+    """The labels file an experiment asks for; `demo` and `demo:VARIANT` write the phantom cohort."""
     if labels.split(":")[0] != DEMO:
         return Path(labels).expanduser().absolute()
     from tfmri.phantom.cohort import VARIANTS, ensure_cohort
 
     variant = labels.partition(":")[2] or DEMO
     if variant not in VARIANTS:
-        raise InputError(Problem("data.labels", f"there is no phantom cohort '{variant}'", f"one of {', '.join(VARIANTS)}"))
+        raise InputError(
+            Problem("data.labels", f"there is no phantom cohort '{variant}'", f"one of {', '.join(VARIANTS)}")
+        )
     return ensure_cohort(demo_folder(variant), variant).absolute()
 
 
@@ -33,10 +35,7 @@ def demo_folder(variant: str) -> Path:
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
     """The table of scans of an experiment, and the labels file it was read from."""
     path = labels_file(experiment.data.labels)
-    targets = {
-        name: target.classes if isinstance(target, Classification) else None
-        for name, target in experiment.targets.items()
-    }
+    targets = {name: target.classes for name, target in experiment.targets.items()}
     return read_labels(path, targets, experiment.data.columns, experiment.data.where), path
 
 

@@ -8,14 +8,16 @@ import pandas as pd
 
 from tfmri.errors import InputError, Problem
 from tfmri.evaluation.figures import write_figures
+from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import headline, summarise
 from tfmri.experiment.load import load_experiment
-from tfmri.experiment.schema import Classification, Experiment
+from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
-from tfmri.runs.cohort import read_cohort
+from tfmri.pipeline.samples import make_samples
+from tfmri.runs.cohort import read_cohort, rows_of
 from tfmri.runs.directory import Run
+from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import DEMO
-from tfmri.workflows.samples import make_samples, rows_of
 from tfmri.workflows.train import checked_scans
 
 SPLITS = ("test", "validation", "train")
@@ -34,26 +36,30 @@ def evaluate(run: Run, split: str) -> None:
         raise InputError(Problem(run.label, "training has not ended", advice=advice))
     experiment = load_experiment(run.experiment)
     target = experiment.targets[experiment.target]
-    classes = list(target.classes) if isinstance(target, Classification) else None
-    table = read_cohort(run, experiment.target, classes is None)
-    rows = rows_of(table, split)
-
-    predictions = _predict(run, experiment, table.iloc[rows].reset_index(drop=True))
+    classes = list(target.classes or ())
+    kind: Kind = "classification" if classes else "regression"
+    table = read_cohort(run, experiment.target, not classes)
     train_truth = table[experiment.target].iloc[rows_of(table, "train")]
-    best = best_reachable(run, experiment)
-    summary = summarise(predictions, classes, train_truth, seed=experiment.seed, resamples=experiment.evaluation.resamples)
+    chosen = table.iloc[rows_of(table, split)].reset_index(drop=True)
+
+    predictions = _predict(run, experiment, chosen)
+    seed, resamples = experiment.seed, experiment.evaluation.resamples
+    summary = summarise(predictions, kind, classes, train_truth, seed, resamples)
     folder = run.evaluation(split)
     write_csv(folder / "predictions.csv", predictions)
-    write_json(folder / "metrics.json", {experiment.target: summary})
-    write_figures(predictions, classes, folder / "figures")
-    print(headline(experiment.target, summary, best))
-    print(_whereabouts(run, folder, split))
+    write_json(folder / "metrics.json", summary)
+    write_figures(predictions, kind, classes, folder / "figures", seed, resamples)
+    print(_whereabouts(run, folder))
+    print(f"\n{split} split")
+    print(headline(summary, best_reachable(run, experiment)))
+    print(_next_commands(run, split))
 
 
 def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFrame:
     """predictions.csv of the scans in `table`: one row each, in its order."""
     cached = checked_scans(table, experiment)
 
+    load_tensorflow()
     import keras
 
     from tfmri.inference.outputs import make_predictor
@@ -72,28 +78,34 @@ def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFr
     return pd.concat([who, task.decode(outputs)], axis=1)
 
 
-def best_reachable(run: Run, experiment: Experiment) -> dict[str, float]:
-    """What nobody can do better on the phantom cohort, as its generator knows; empty for other cohorts."""
+def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, float]]:
+    """Target -> metric -> what nobody can better, as the phantom cohort's generator knows; else empty."""
     if experiment.data.labels.split(":")[0] != DEMO:
         return {}
     truth = Path(json.loads(run.provenance.read_text())["labels"]["path"]).parent / "truth.json"
-    return json.loads(truth.read_text())["best_reachable"].get(experiment.target, {}) if truth.exists() else {}
+    known = json.loads(truth.read_text())["best_reachable"] if truth.exists() else {}
+    return {experiment.target: known[experiment.target]} if experiment.target in known else {}
 
 
-def _whereabouts(run: Run, folder: Path, split: str) -> str:
-    """Where everything is, and what to type next."""
-    other = "validation" if split == "test" else "test"
-    files = {
+def _whereabouts(run: Run, folder: Path) -> str:
+    places = {
+        "best model": run.fit.model,
+        "curves": run.fit.learning_curves,
         "predictions": folder / "predictions.csv",
         "metrics": folder / "metrics.json",
         "figures": folder / "figures",
-        "best model": run.fit.model,
-        "curves": run.fit.learning_curves,
     }
+    return "\n".join(f"{name:<12} {path}" for name, path in places.items())
+
+
+def _next_commands(run: Run, split: str) -> str:
+    other = "validation" if split == "test" else "test"
+    experiment = run.path.parent.name
     commands = {
-        "watch": "make tensorboard",
-        "again": f"tfmri evaluate {run.label} --split {other}",
-        "change": f"make train EXP={run.path.parent.name} ARGS='--set training.epochs=30'",
+        "make tensorboard": "watch the curves",
+        f"tfmri evaluate {run.label} --split {other}": "the other split",
+        f"make train EXP={experiment} ARGS='--set training.epochs=30'": "train longer",
+        f"make train EXP={experiment} LABELS=path/labels.csv": "your own scans",
     }
-    lines = ["", *(f"{name:<12} {path}" for name, path in files.items()), "", "next:"]
-    return "\n".join([*lines, *(f"  {command}" for command in commands.values())])
+    width = max(map(len, commands))
+    return "\n".join(["", "next:", *(f"  {command:<{width}}  {does}" for command, does in commands.items())])

@@ -9,6 +9,7 @@ from tfmri.experiment.schema import Experiment
 from tfmri.files import whole_path
 from tfmri.images.montage import montage
 from tfmri.pipeline.order import sample_seeds
+from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import load_cohort, prepare
 
 
@@ -20,11 +21,14 @@ def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
     images = np.stack([np.load(each.image) for each in cached])
     written = [_save(montage(images), folder / "prepared.png")]
 
-    from tfmri.augment.augment import make_augment
+    load_tensorflow()
+    from tfmri.augment.apply import make_augment
 
     augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
     one = np.repeat(images[:1], scans, axis=0)
-    seeds = np.concatenate([sample_seeds(table["scan"].head(1), experiment.seed, epoch) for epoch in range(scans)])
+    seeds = np.concatenate(
+        [sample_seeds([str(table["scan"].iloc[0])], experiment.seed, epoch) for epoch in range(scans)]
+    )
     backgrounds = np.full(scans, cached[0].background, np.float32)
     shown = np.concatenate([one[:1], augment(one, seeds, backgrounds).numpy()[:-1]])
     return [*written, _save(montage(shown), folder / "augmented.png")]

@@ -1,4 +1,4 @@
-"""`tfmri train`: labels, splits, preparation, one fit. Called again with the same run, it goes on where that stopped."""
+"""`tfmri train`: labels, splits, preparation, one fit. Called again with the same run, it goes on."""
 
 import json
 import logging
@@ -8,14 +8,15 @@ import pandas as pd
 from tfmri.cohort.splits import assign_splits
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
-from tfmri.experiment.schema import Classification, Experiment
+from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
 from tfmri.images.cache import CachedScan
-from tfmri.runs.cohort import read_cohort, write_cohort
+from tfmri.pipeline.samples import make_samples
+from tfmri.runs.cohort import read_cohort, rows_of, write_cohort
 from tfmri.runs.directory import Run, create_run, new_name, run_at
 from tfmri.runs.provenance import describe, installed_versions, now, uncommitted_changes
+from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import load_cohort, prepare
-from tfmri.workflows.samples import make_samples, rows_of
 
 
 def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run, int]:
@@ -35,7 +36,9 @@ def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run,
     changed = difference(load_experiment(run.experiment), experiment)
     if changed:
         advice = "Go on with the settings it began with, or give the new run another name"
-        raise InputError(Problem(f"--run {run.path.name}", f"this run has other settings ({'; '.join(changed)})", advice=advice))
+        raise InputError(
+            Problem(f"--run {run.path.name}", f"this run has other settings ({'; '.join(changed)})", advice=advice)
+        )
     if run.fit.finished:
         print(f"The run {run.label} is finished; nothing to do.")
         return run, 0
@@ -81,10 +84,12 @@ def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
             advice = "Take larger shares, more subjects, or fill the split column"
             raise InputError(Problem("the split", f"nobody is in {side}", "at least one subject", advice))
     target = experiment.targets[experiment.target]
-    if isinstance(target, Classification):
+    if target.classes:
         seen = set(table.loc[table["split"] == "train", experiment.target])
         for missing in [each for each in target.classes if each not in seen]:
-            raise InputError(Problem("the split", f"no subject of class '{missing}' is in train", "one or more of each class"))
+            raise InputError(
+                Problem("the split", f"no subject of class '{missing}' is in train", "one or more of each class")
+            )
     count, size = int((table["split"] == "train").sum()), experiment.training.batch_size
     if count < size:
         advice = "Take a smaller batch, or more subjects for training"
@@ -100,10 +105,11 @@ def _cohort_line(table: pd.DataFrame) -> str:
 def _fit(run: Run, experiment: Experiment) -> int:
     """Trains the fit of a run that stands on disk; draws its curves when it has ended."""
     target = experiment.targets[experiment.target]
-    table = read_cohort(run, experiment.target, not isinstance(target, Classification))
+    table = read_cohort(run, experiment.target, target.classes is None)
     cached = checked_scans(table, experiment)
 
-    from tfmri.augment.augment import make_augment
+    load_tensorflow()
+    from tfmri.augment.apply import make_augment
     from tfmri.augment.recipe import parse_recipe
     from tfmri.evaluation.figures import learning_curves
     from tfmri.images.montage import montage
@@ -111,19 +117,20 @@ def _fit(run: Run, experiment: Experiment) -> int:
     from tfmri.pipeline.dataset import batches
     from tfmri.pipeline.order import epoch_order, sample_seeds
     from tfmri.tasks.registry import make_task
-    from tfmri.training.callbacks.best_model import BestModel, best_epoch
+    from tfmri.training.callbacks.best_model import BestModel, best_row
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
     from tfmri.training.devices import set_up, usable_cores
     from tfmri.training.interruption import Interruption
-    from tfmri.training.loop import Fitting, check_devices, train as run_loop
+    from tfmri.training.loop import Fitting, check_devices
+    from tfmri.training.loop import train as run_loop
     from tfmri.training.schedules import learning_rate, make_optimizer
 
     settings = experiment.training
     train_rows, validation_rows = rows_of(table, "train"), rows_of(table, "validation")
     strategy = set_up(settings.devices, settings.threads, settings.deterministic, experiment.seed)
     check_devices(settings.batch_size, strategy.num_replicas_in_sync)
-    task = make_task(target.task, table[experiment.target].iloc[train_rows], **target.model_dump(exclude={"task", "unit"}))
+    task = make_task(target.task, table[experiment.target].iloc[train_rows], **target.settings)
     samples = make_samples(table, cached, task, experiment.target, experiment.image.shape)
     augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
     steps = len(train_rows) // settings.batch_size
@@ -133,7 +140,7 @@ def _fit(run: Run, experiment: Experiment) -> int:
             experiment.model.name,
             samples.shape,
             task.outputs,
-            initial_bias=task.initial_bias(),
+            initial_bias=task.initial_bias().tolist(),
             synchronized=strategy.num_replicas_in_sync > 1,
             **experiment.model.options,
         )
@@ -160,9 +167,10 @@ def _fit(run: Run, experiment: Experiment) -> int:
 
     fit = run.fit
     write_json(fit.task, task.to_config())
-    about = {"started": now(), "devices": _devices(strategy), "threads": settings.threads or usable_cores()}
+    devices = _devices(strategy)
+    about = {"started": now(), "devices": devices, "threads": settings.threads or usable_cores()}
     write_json(fit.provenance, about)
-    print(f"{experiment.model.name}, {_trainable(model):,} parameters, on {', '.join(about['devices'])}; {run.path}")
+    print(f"{experiment.model.name}, {_trainable(model):,} parameters, on {', '.join(devices)}; {run.path}")
     fitting = Fitting(
         model=model,
         optimizer=optimizer,
@@ -189,10 +197,10 @@ def _fit(run: Run, experiment: Experiment) -> int:
         print(f"Stopped and saved. This goes on with it:\n  {_resume_command(run)}")
         return interruption.exit_code
     write_json(fit.provenance, about | {"ended": now()})
-    best = history.iloc[best_epoch(history, settings.monitor)]
+    best = history.iloc[best_row(history, settings.monitor)]
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))
     print(f"best epoch {best['epoch']:.0f}: {numbers}")
-    learning_curves(history, fit.learning_curves)
+    learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
     return 0
 
 
@@ -210,9 +218,9 @@ def checked_scans(table: pd.DataFrame, experiment: Experiment) -> list[CachedSca
     """
     cached = prepare(table["path"].tolist(), experiment)
     changed = [
-        Problem(row.path, "this scan has changed since the run began", "the same voxels", "Put it back, or begin a new run")
-        for row, each in zip(table.itertuples(), cached, strict=True)
-        if each.sha256 != row.prepared_sha256
+        Problem(path, "this scan has changed since the run began", "the same voxels", "Put it back, or begin a new run")
+        for path, known, each in zip(table["path"], table["prepared_sha256"], cached, strict=True)
+        if each.sha256 != known
     ]
     if changed:
         raise InputError(*changed)

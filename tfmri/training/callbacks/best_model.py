@@ -45,7 +45,7 @@ class BestModel(StatefulCallback):
         self.best = state["best"]
 
 
-def best_epoch(history, monitor: str) -> int:
+def best_row(history, monitor: str) -> int:
     """The index of the row of `history` whose model was kept."""
     column = history[monitor]
     return int(column.idxmin() if monitor.endswith(LOWER_IS_BETTER) else column.idxmax())

@@ -1,0 +1,53 @@
+"""What is known of every scan of a run, row by row: what the pipeline reads. No TensorFlow here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfmri.images.cache import CachedScan
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is known of every scan of a run, one entry a row of its table.
+
+    Args:
+        files: (n,) paths of the prepared images, C-ordered float16 `.npy` of shape `shape`.
+        scans: (n,) ids.
+        targets: (n, ...) as the task encodes them.
+        weights: (n,) float32.
+        backgrounds: (n,) float32.
+        shape: (x, y, z, channel) of every image.
+    """
+
+    files: np.ndarray
+    scans: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    backgrounds: np.ndarray
+    shape: tuple[int, int, int, int]
+
+
+def make_samples(
+    table: pd.DataFrame, cached: Sequence[CachedScan], task: Any, target: str, shape: Sequence[int]
+) -> Samples:
+    """Aligns table, cache and task row by row.
+
+    Args:
+        table: of n scans.
+        cached: n prepared scans.
+        task: fitted to the training subjects.
+        target: its column.
+        shape: (x, y, z) of the prepared images.
+    """
+    return Samples(
+        files=np.array([str(each.image) for each in cached]),
+        scans=table["scan"].to_numpy(str),
+        targets=task.encode(table[target]),
+        weights=task.weights(table[target]),
+        backgrounds=np.array([each.background for each in cached], np.float32),
+        shape=(shape[0], shape[1], shape[2], 1),
+    )

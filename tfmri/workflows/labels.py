@@ -1,1 +1,0 @@
-"""`tfmri labels`: a labels.csv from a layout of folders."""
