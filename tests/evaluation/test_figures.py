@@ -145,6 +145,12 @@ def test_more_sites_than_colours_share_the_last_one(tmp_path, drawn):
     assert len(legend.get_texts()) == 6 and legend.get_texts()[-1].get_text() == "5 other sites"
 
 
+def test_long_names_that_begin_alike_stay_apart(tmp_path, drawn):
+    sites = ("Neurology ward, scanner 1", "Neurology ward, scanner 2")
+    figures.bland_altman(aged(sites=sites), tmp_path / "age", resamples=50)
+    assert {"Neurolo…nner 1", "Neurolo…nner 2"} <= set(words(drawn[0]))
+
+
 def history(epochs: int) -> pd.DataFrame:
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame(

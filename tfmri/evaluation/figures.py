@@ -353,6 +353,7 @@ def _saved(path: Path, width: float, height: float) -> Iterator[Figure]:
         for file, metadata in zip(_files(path), ({"Software": None}, {"CreationDate": None}), strict=True):
             with whole_path(file) as temporary:
                 figure.savefig(temporary, dpi=150, metadata=metadata)
+            figure.set_layout_engine("none")  # laid out once; the second file keeps the places
 
 
 def _files(path: Path) -> list[Path]:
@@ -414,7 +415,9 @@ def _title(rows: pd.DataFrame, between: str = ": ") -> str:
 
 
 def _name(name: str, longest: int = LONGEST_NAME) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """A name cut in its middle, since names of sites and classes often begin alike."""
+    tail = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[: longest - 1 - tail]}…{name[-tail:]}"
 
 
 def _padded(values: np.ndarray, share: float = 0.05) -> tuple[float, float]:
