@@ -1,0 +1,345 @@
+"""The phantom cohort as a folder: who is in it, and how it is written.
+
+    DIR/labels.csv            subject, session, path, age, sex, diagnosis, site; written last
+        README.txt            what is planted
+        truth.json            the generator's numbers, best reachable scores, latent variables of every subject
+        images/*.nii.gz       scans, in the sites' orientations and spacings
+        regions/*.nii.gz      masks of the planted regions, in the template's space (MNI152)
+
+The same variant, subjects and seed give the same bytes, whatever the number of workers.
+"""
+
+import gzip
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from tfmri.errors import InputError, Problem
+from tfmri.files import write_csv, write_json, write_text
+from tfmri.phantom import effects
+from tfmri.phantom.anatomy import Anatomy, load_anatomy
+from tfmri.phantom.render import SITES, Site, render_scan
+
+VARIANTS = ("demo", "null")
+VERSION = 1  # raised with every change that changes a voxel or a label
+SUBJECTS = 198  # eleven of each combination of sex, diagnosis and site
+REPEATED = 0.1  # fraction of subjects with a second session
+FEWEST = 10
+
+README = """\
+A phantom cohort: MRI-like scans of people who do not exist, made by tfmri {release} from the MNI152 template.
+{scans} scans of {subjects} subjects, variant '{variant}', seed {seed}. Safe to delete: it is written again when needed.
+
+Planted:
+  age        widens the lateral ventricles and thins the cortex (by brain age = age + N(0, {spread:g} years))
+  sex        males have a wider brainstem, narrower Sylvian fissures and slightly larger heads
+  diagnosis  the hippocampi shrink from healthy to MCI to dementia, and fluid takes their place
+Age, sex, diagnosis and site are independent of each other, and brightness, position and head shape of all of them.
+{variant_note}
+Best reachable on the variant: sex {sex:.3f} and diagnosis {diagnosis:.3f} balanced accuracy, age {age:.2f} years mean
+absolute error. truth.json holds all numbers and each subject's latent variables; regions/ holds the changed regions.
+"""
+_VARIANT_NOTES = {
+    "demo": "",
+    "null": "In this variant the labels are drawn anew, independent of the scans: a sound program scores chance.\n",
+}
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """All that one scan is made from."""
+
+    path: Path
+    amounts: effects.Amplitudes
+    site: Site
+    log_size: float
+    subject_seed: tuple[int, ...]
+    scan_seed: tuple[int, ...]
+
+
+def write_cohort(
+    directory: Path,
+    variant: str = "demo",
+    subjects: int = SUBJECTS,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Writes the cohort, replacing one that is there, and returns the path of its labels.csv.
+
+    Args:
+        directory: the cohort's folder. It appears whole; a folder with anything but a phantom cohort is refused.
+        variant: 'demo', or 'null' where the labels are independent of the scans.
+        subjects: 10 or more.
+        seed: of everything random.
+        workers: processes; as many as there are processors where None.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: the variant is unknown, there are too few subjects, or the folder holds something else.
+    """
+    directory = Path(directory).absolute()
+    _check(directory, variant, subjects, seed)
+    with _folder_beside(directory) as temporary:
+        _write(temporary, variant, subjects, seed, workers, progress)
+        _put_in_place(temporary, directory, _settings(variant, subjects, seed))
+    return directory / "labels.csv"
+
+
+def ensure_cohort(
+    directory: Path,
+    variant: str = "demo",
+    subjects: int = SUBJECTS,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """The path of a complete cohort's labels.csv: the one that is there if its settings are these, or else a new one.
+
+    Several jobs may call this at once. Arguments and errors are those of `write_cohort`.
+    """
+    directory = Path(directory).absolute()
+    if _is_complete(directory, _settings(variant, subjects, seed)):
+        return directory / "labels.csv"
+    return write_cohort(directory, variant, subjects, seed, workers, progress)
+
+
+def draw_people(variant: str, subjects: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Who is in the cohort.
+
+    All combinations of sex, diagnosis and site are as frequent as one another, and ages are spread evenly over their
+    range, so that no label tells another.
+
+    Returns:
+        (true, shown), a row for each session: subject, session, age, sex, diagnosis, site. The scans are made from the
+        true labels and shown with the others. They differ only in the variant 'null'.
+    """
+    true = _draw_labels(subjects, np.random.default_rng([seed, 0]))
+    shown = true
+    if variant == "null":
+        shown = _draw_labels(subjects, np.random.default_rng([seed, 1])).assign(site=true["site"])
+    rng = np.random.default_rng([seed, 2])
+    repeated = np.isin(np.arange(subjects), rng.choice(subjects, round(REPEATED * subjects), replace=False))
+    years_later = rng.uniform(1, 3, subjects)
+    order = np.argsort(np.r_[np.arange(subjects), np.flatnonzero(repeated)], kind="stable")
+
+    def with_sessions(people: pd.DataFrame) -> pd.DataFrame:
+        later = people.assign(session="2", age=(people["age"] + years_later).round(1))[repeated]
+        return pd.concat([people, later]).iloc[order].reset_index(drop=True)
+
+    return with_sessions(true), with_sessions(shown)
+
+
+def _draw_labels(subjects: int, rng: np.random.Generator) -> pd.DataFrame:
+    """First sessions: all combinations equally often, ages one in each of `subjects` equal intervals."""
+    low, high = effects.AGE_RANGE
+    ages = low + (high - low) * (rng.permutation(subjects) + rng.random(subjects)) / subjects
+    cells = list(product(effects.SEXES, effects.DIAGNOSES, (site.name for site in SITES)))
+    order = np.concatenate([rng.permutation(len(cells)) for _ in range(-(-subjects // len(cells)))])[:subjects]
+    sexes, diagnoses, sites = zip(*(cells[cell] for cell in order), strict=True)
+    digits = len(str(subjects))
+    return pd.DataFrame(
+        {
+            "subject": [f"sub-{number:0{digits}d}" for number in range(1, subjects + 1)],
+            "session": "1",
+            "age": ages.round(1),
+            "sex": sexes,
+            "diagnosis": diagnoses,
+            "site": sites,
+        }
+    )
+
+
+def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int | None, progress: bool) -> None:
+    """Everything into an empty folder, labels.csv last."""
+    true, shown = draw_people(variant, subjects, seed)
+    number = {subject: index for index, subject in enumerate(true["subject"].unique())}
+    latents: dict[str, effects.Latents] = {}
+    scans, paths = [], []
+    for row in true.to_dict("records"):
+        subject, session = row["subject"], row["session"]
+        identity = number[subject]
+        if subject not in latents:
+            rng = np.random.default_rng([seed, 3, identity])
+            latents[subject] = effects.draw_latents(row["sex"], row["diagnosis"], rng)
+        paths.append(f"images/{subject}_ses-{session}_T1w.nii.gz")
+        scans.append(
+            _Scan(
+                path=directory / paths[-1],
+                amounts=effects.amplitudes(latents[subject], row["age"]),
+                site=next(site for site in SITES if site.name == row["site"]),
+                log_size=latents[subject].log_size,
+                subject_seed=(seed, 4, identity),
+                scan_seed=(seed, 5, identity, int(session)),
+            )
+        )
+    anatomy = load_anatomy()
+    (directory / "images").mkdir()
+    _render_all(anatomy, scans, workers, progress)
+    (directory / "regions").mkdir()
+    for name, mask in anatomy.regions.items():
+        _write_nifti(directory / "regions" / f"{name}.nii.gz", nib.Nifti1Image(mask.astype(np.uint8), anatomy.affine))
+
+    best = effects.best_reachable(variant)
+    true_labels = true.drop_duplicates("subject").set_index("subject")[["age", "sex", "diagnosis", "site"]]
+    write_json(
+        directory / "truth.json",
+        {
+            **_settings(variant, subjects, seed),
+            "best_reachable": best,
+            "generator": effects.generator_numbers(),
+            "sites": [asdict(site) for site in SITES],
+            "latents": {
+                subject: {**asdict(latent), "made_from": true_labels.loc[subject].to_dict()}
+                for subject, latent in latents.items()
+            },
+        },
+    )
+    write_text(directory / "README.txt", _readme(variant, subjects, seed, len(scans), best))
+    table = shown.assign(path=paths)[["subject", "session", "path", "age", "sex", "diagnosis", "site"]]
+    write_csv(directory / "labels.csv", table)
+
+
+def _readme(variant: str, subjects: int, seed: int, scans: int, best: dict[str, dict[str, float]]) -> str:
+    from tfmri import __version__
+
+    return README.format(
+        release=__version__,
+        scans=scans,
+        subjects=subjects,
+        variant=variant,
+        seed=seed,
+        spread=effects.AGE_SPREAD,
+        variant_note=_VARIANT_NOTES[variant],
+        sex=best["sex"]["balanced_accuracy"],
+        diagnosis=best["diagnosis"]["balanced_accuracy"],
+        age=best["age"]["mae"],
+    )
+
+
+def _render_all(anatomy: Anatomy, scans: list[_Scan], workers: int | None, progress: bool) -> None:
+    """Renders and writes all scans, in processes of one thread each."""
+    from tqdm import tqdm
+
+    workers = min(workers or len(os.sched_getaffinity(0)), len(scans))
+    bar = tqdm(total=len(scans), desc="Phantom scans", unit="scan", disable=not progress)
+    with (
+        bar,
+        ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(anatomy,)
+        ) as pool,
+    ):
+        for _ in pool.map(_render_one, scans, chunksize=4):
+            bar.update()
+
+
+_anatomy: Anatomy | None = None  # of a worker process, sent once
+
+
+def _start_worker(anatomy: Anatomy) -> None:
+    """Keeps the anatomy for all scans of this process, and the process to one thread."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    global _anatomy
+    _anatomy = anatomy
+    threadpool_limits(1)
+
+
+def _render_one(scan: _Scan) -> None:
+    """Renders and writes one scan."""
+    assert _anatomy is not None, "the worker was not started by _start_worker"
+    subject_rng, scan_rng = (np.random.default_rng(key) for key in (scan.subject_seed, scan.scan_seed))
+    image = render_scan(_anatomy, scan.amounts, scan.site, scan.log_size, subject_rng, scan_rng)
+    _write_nifti(scan.path, image)
+
+
+def _write_nifti(path: Path, image: nib.Nifti1Image) -> None:
+    """Compressed fast and without a time stamp, so that the same image gives the same bytes."""
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+
+
+def _settings(variant: str, subjects: int, seed: int) -> dict[str, Any]:
+    """What a cohort must have been written with to be reused."""
+    return {"version": VERSION, "variant": variant, "seed": seed, "subjects": subjects}
+
+
+def _is_complete(directory: Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds a whole cohort of these settings. Looks for every file, reads no scan."""
+    try:
+        truth = json.loads((directory / "truth.json").read_text())
+        paths = pd.read_csv(directory / "labels.csv")["path"]
+    except (OSError, ValueError, KeyError):
+        return False
+    right = isinstance(truth, dict) and all(truth.get(key) == value for key, value in settings.items())
+    return right and all((directory / path).is_file() for path in paths)
+
+
+def _check(directory: Path, variant: str, subjects: int, seed: int) -> None:
+    """Refuses what cannot be written, all problems at once."""
+    problems = []
+    if variant not in VARIANTS:
+        expected = " or ".join(repr(name) for name in VARIANTS)
+        problems.append(Problem("phantom cohort, variant", repr(variant), expected))
+    if subjects < FEWEST:
+        problems.append(Problem("phantom cohort, subjects", str(subjects), f"{FEWEST} or more"))
+    if seed < 0:
+        problems.append(Problem("phantom cohort, seed", str(seed), "0 or more"))
+    if directory.exists() and not _is_replaceable(directory):
+        advice = "Name another folder, or remove this one yourself"
+        problems.append(
+            Problem(str(directory), "something else is there", "a phantom cohort, or no such folder", advice)
+        )
+    if problems:
+        raise InputError(*problems)
+
+
+def _is_replaceable(directory: Path) -> bool:
+    """Whether nothing is lost with this folder: it is empty, or a phantom cohort, perhaps in part."""
+    if not directory.is_dir():
+        return False
+    ours = {"labels.csv", "README.txt", "truth.json", "images", "regions"}
+    names = {path.name for path in directory.iterdir()}
+    return not names or (names <= ours and "truth.json" in names)
+
+
+@contextmanager
+def _folder_beside(directory: Path) -> Iterator[Path]:
+    """A new folder on the same file system; what is left of it afterwards is removed."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".writing-{directory.name}-"))
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp makes folders only their owner can read
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(written: Path, directory: Path, settings: dict[str, Any]) -> None:
+    """Renames a written cohort to its place, unless another job was faster with the same one."""
+    try:
+        written.rename(directory)  # succeeds where there is nothing, or an empty folder
+    except OSError:
+        if _is_complete(directory, settings):
+            return
+        with _folder_beside(directory) as old:
+            try:
+                directory.rename(old)
+                written.rename(directory)
+            except OSError:  # another job replaced it in this very moment
+                if not _is_complete(directory, settings):
+                    raise
