@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tfmri.pipeline.dataset import Samples, batches, filled_up
+from tfmri.pipeline.dataset import batches, filled_up
+from tfmri.pipeline.samples import Samples
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
 """The devices a model trains on, and what makes its arithmetic repeatable."""
 
-import os
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
-
-
-def usable_cores() -> int:
-    """Cores this process may use; inside a Grid Engine job, the slots it was given."""
-    return min(len(os.sched_getaffinity(0)), int(os.environ.get("NSLOTS", "1000000")))
+from tfmri.images.cache import processors
 
 
 def set_up(
@@ -36,7 +31,7 @@ def set_up(
         InputError: if a device is not there.
     """
     keras.utils.set_random_seed(seed)
-    tf.config.threading.set_intra_op_parallelism_threads(threads or usable_cores())
+    tf.config.threading.set_intra_op_parallelism_threads(threads or processors())
     if deterministic:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.experimental.enable_op_determinism()

@@ -14,11 +14,11 @@ from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
 from tfmri.pipeline.samples import make_samples
-from tfmri.runs.cohort import read_cohort, rows_of
+from tfmri.runs.cohort import rows_of
 from tfmri.runs.directory import Run
 from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import DEMO
-from tfmri.workflows.train import checked_scans
+from tfmri.workflows.train import checked_scans, run_table
 
 SPLITS = ("test", "validation", "train")
 
@@ -38,7 +38,7 @@ def evaluate(run: Run, split: str) -> None:
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
     kind: Kind = "classification" if classes else "regression"
-    table = read_cohort(run, experiment.target, not classes)
+    table = run_table(run, experiment)
     train_truth = table[experiment.target].iloc[rows_of(table, "train")]
     chosen = table.iloc[rows_of(table, split)].reset_index(drop=True)
 

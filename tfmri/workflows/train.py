@@ -2,25 +2,31 @@
 
 import json
 import logging
+from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
+from tfmri.augment.recipe import parse_recipe
 from tfmri.cohort.splits import assign_splits
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
-from tfmri.images.cache import CachedScan
-from tfmri.pipeline.samples import make_samples
+from tfmri.images.cache import CachedScan, processors
+from tfmri.images.montage import montage
+from tfmri.pipeline.samples import Samples, make_samples
 from tfmri.runs.cohort import read_cohort, rows_of, write_cohort
 from tfmri.runs.directory import Run, create_run, new_name, run_at
 from tfmri.runs.provenance import describe, installed_versions, now, uncommitted_changes
-from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import load_cohort, prepare
+from tfmri.workflows.learner import Learner, make_learner
 
 
 def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run, int]:
     """Trains one run of an experiment from its start or from where it was stopped.
+
+    Nothing of a new run is written before its labels, its model and all its scans are known to be sound.
 
     Args:
         experiment: its settings.
@@ -31,38 +37,39 @@ def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run,
         The run, and the exit code: 0 when finished, 99 or 130 when asked to stop.
     """
     run = run_at(name, run_name or new_name())
-    if not run.experiment.exists():
-        _create(run, experiment)
-    changed = difference(load_experiment(run.experiment), experiment)
-    if changed:
-        advice = "Go on with the settings it began with, or give the new run another name"
-        raise InputError(
-            Problem(f"--run {run.path.name}", f"this run has other settings ({'; '.join(changed)})", advice=advice)
-        )
-    if run.fit.finished:
-        print(f"The run {run.label} is finished; nothing to do.")
-        return run, 0
+    if run.experiment.exists():
+        changed = difference(load_experiment(run.experiment), experiment)
+        if changed:
+            found = f"this run has other settings ({'; '.join(changed)})"
+            advice = "Go on with the settings it began with, or give the new run another name"
+            raise InputError(Problem(f"--run {run.path.name}", found, advice=advice))
+        if run.fit.finished:
+            print(f"The run {run.label} is finished; nothing to do.")
+            return run, 0
+        learner = make_learner(experiment, run_table(run, experiment))
+    else:
+        learner = _begin(run, experiment)
     log = logging.FileHandler(run.warnings)
     logging.getLogger("tfmri").addHandler(log)
     try:
-        return run, _fit(run, experiment)
+        return run, _fit(run, experiment, learner)
     finally:
         logging.getLogger("tfmri").removeHandler(log)
         log.close()
 
 
-def _create(run: Run, experiment: Experiment) -> None:
-    """Reads and prepares the cohort, and only then writes the run."""
+def _begin(run: Run, experiment: Experiment) -> Learner:
+    """Reads the cohort, builds what learns, prepares the scans, and only then writes the run."""
     cohort, labels = load_cohort(experiment)
     for note in cohort.notes:
         print(f"note: {note}")
-    stratify = experiment.split.stratify
+    split, stratify = experiment.split, experiment.split.stratify
     if stratify is None:
         stratify = [experiment.target, *(["site"] if cohort.table["site"].nunique() > 1 else [])]
-    split = experiment.split
     table = cohort.table.assign(split=assign_splits(cohort.table, split.test, split.validation, stratify, split.seed))
     _check_sides(table, experiment)
-    print(_cohort_line(table))
+    print(_cohort_line(table), flush=True)
+    learner = make_learner(experiment, table)
     cached = prepare(table["path"].tolist(), experiment)
 
     def write(new: Run) -> None:
@@ -76,6 +83,7 @@ def _create(run: Run, experiment: Experiment) -> None:
             write_text(new.uncommitted, changes)
 
     create_run(run, write)
+    return learner
 
 
 def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
@@ -102,106 +110,77 @@ def _cohort_line(table: pd.DataFrame) -> str:
     return f"{len(table)} scans of {table['subject'].nunique()} subjects: {sides}"
 
 
-def _fit(run: Run, experiment: Experiment) -> int:
-    """Trains the fit of a run that stands on disk; draws its curves when it has ended."""
-    target = experiment.targets[experiment.target]
-    table = read_cohort(run, experiment.target, target.classes is None)
-    cached = checked_scans(table, experiment)
-
-    load_tensorflow()
+def _fit(run: Run, experiment: Experiment, learner: Learner) -> int:
+    """Trains the fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
     from tfmri.augment.apply import make_augment
-    from tfmri.augment.recipe import parse_recipe
     from tfmri.evaluation.figures import learning_curves
-    from tfmri.images.montage import montage
-    from tfmri.models.registry import build_model
-    from tfmri.pipeline.dataset import batches
-    from tfmri.pipeline.order import epoch_order, sample_seeds
-    from tfmri.tasks.registry import make_task
     from tfmri.training.callbacks.best_model import BestModel, best_row
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
-    from tfmri.training.devices import set_up, usable_cores
     from tfmri.training.interruption import Interruption
-    from tfmri.training.loop import Fitting, check_devices
+    from tfmri.training.loop import Fitting
     from tfmri.training.loop import train as run_loop
-    from tfmri.training.schedules import learning_rate, make_optimizer
 
-    settings = experiment.training
-    train_rows, validation_rows = rows_of(table, "train"), rows_of(table, "validation")
-    strategy = set_up(settings.devices, settings.threads, settings.deterministic, experiment.seed)
-    check_devices(settings.batch_size, strategy.num_replicas_in_sync)
-    task = make_task(target.task, table[experiment.target].iloc[train_rows], **target.settings)
-    samples = make_samples(table, cached, task, experiment.target, experiment.image.shape)
+    table, settings, fit = run_table(run, experiment), experiment.training, run.fit
+    cached = checked_scans(table, experiment)
+    samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape)
     augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
-    steps = len(train_rows) // settings.batch_size
-
-    with strategy.scope():
-        model = build_model(
-            experiment.model.name,
-            samples.shape,
-            task.outputs,
-            initial_bias=task.initial_bias().tolist(),
-            synchronized=strategy.num_replicas_in_sync > 1,
-            **experiment.model.options,
-        )
-        rate = learning_rate(
-            settings.schedule.name,
-            settings.optimizer.learning_rate,
-            steps * settings.epochs,
-            round(steps * settings.schedule.warmup_epochs),
-        )
-        optimizer = make_optimizer(
-            settings.optimizer.name,
-            rate,
-            settings.optimizer.weight_decay,
-            settings.optimizer.momentum,
-            model.trainable_variables,
-        )
-
-    def picture(epoch: int):
-        """The first batch of an epoch as the network sees it."""
-        rows = epoch_order(train_rows, experiment.seed, epoch)[: settings.batch_size]
-        seeds = sample_seeds(samples.scans[rows], experiment.seed, epoch)
-        batch = next(iter(batches(samples, rows, seeds, settings.batch_size)))
-        return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
-
-    fit = run.fit
-    write_json(fit.task, task.to_config())
-    devices = _devices(strategy)
-    about = {"started": now(), "devices": devices, "threads": settings.threads or usable_cores()}
-    write_json(fit.provenance, about)
-    print(f"{experiment.model.name}, {_trainable(model):,} parameters, on {', '.join(devices)}; {run.path}")
+    train_rows = rows_of(table, "train")
     fitting = Fitting(
-        model=model,
-        optimizer=optimizer,
-        task=task,
+        model=learner.model,
+        optimizer=learner.optimizer,
+        task=learner.task,
         augment=augment,
         samples=samples,
         truth=table[experiment.target],
         train_rows=train_rows,
-        validation_rows=validation_rows,
+        validation_rows=rows_of(table, "validation"),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=experiment.seed,
-        strategy=strategy,
+        strategy=learner.strategy,
         checkpoints=fit.checkpoints,
         callbacks=[
             BestModel(fit.model, settings.monitor),
-            History(fit.history, settings.epochs, steps),
-            Events(fit.logs, picture),
+            History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
+            Events(fit.logs, _picture(samples, train_rows, augment, experiment)),
         ],
     )
+    write_json(fit.task, learner.task.to_config())
+    about = {"started": now(), "devices": learner.devices, "threads": settings.threads or processors()}
+    write_json(fit.provenance, about)
+    print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {run.path}")
     with Interruption() as interruption:
         history = run_loop(fitting, interruption)
     if len(history) < settings.epochs:
         print(f"Stopped and saved. This goes on with it:\n  {_resume_command(run)}")
         return interruption.exit_code
     write_json(fit.provenance, about | {"ended": now()})
-    best = history.iloc[best_row(history, settings.monitor)]
+    best = best_row(history, settings.monitor)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))
     print(f"best epoch {best['epoch']:.0f}: {numbers}")
     learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
     return 0
+
+
+def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: Experiment) -> Callable:
+    """A function that draws the first batch of an epoch as the network sees it."""
+    from tfmri.pipeline.dataset import batches
+    from tfmri.pipeline.order import epoch_order, sample_seeds
+
+    def picture(epoch: int) -> np.ndarray:
+        size = experiment.training.batch_size
+        shown = epoch_order(rows, experiment.seed, epoch)[:size]
+        seeds = sample_seeds(samples.scans[shown], experiment.seed, epoch)
+        batch = next(iter(batches(samples, shown, seeds, size)))
+        return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
+
+    return picture
+
+
+def run_table(run: Run, experiment: Experiment) -> pd.DataFrame:
+    """The scans of a run with their splits."""
+    return read_cohort(run, experiment.target, experiment.targets[experiment.target].classes is None)
 
 
 def _resume_command(run: Run) -> str:
@@ -225,11 +204,3 @@ def checked_scans(table: pd.DataFrame, experiment: Experiment) -> list[CachedSca
     if changed:
         raise InputError(*changed)
     return cached
-
-
-def _trainable(model) -> int:
-    return sum(int(variable.shape.num_elements()) for variable in model.trainable_variables)
-
-
-def _devices(strategy) -> list[str]:
-    return [device.split("device:")[-1] for device in strategy.extended.worker_devices]

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tfmri.errors import InputError, Problem
+import pandas as pd
+
 from tfmri.files import whole_path
 from tfmri.training.callbacks.state import StatefulCallback
 
@@ -25,11 +26,7 @@ class BestModel(StatefulCallback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compares, and saves if better."""
-        logs = logs or {}
-        if self.monitor not in logs:
-            found = f"'{self.monitor}' is not measured"
-            raise InputError(Problem("training.monitor", found, f"one of {', '.join(logs)}"))
-        value = logs[self.monitor]
+        value = (logs or {})[self.monitor]
         lower = self.monitor.endswith(LOWER_IS_BETTER)
         if self.best is None or (value < self.best if lower else value > self.best):
             self.best = value
@@ -45,7 +42,7 @@ class BestModel(StatefulCallback):
         self.best = state["best"]
 
 
-def best_row(history, monitor: str) -> int:
-    """The index of the row of `history` whose model was kept."""
+def best_row(history: pd.DataFrame, monitor: str) -> pd.Series:
+    """The row of `history` whose model was kept."""
     column = history[monitor]
-    return int(column.idxmin() if monitor.endswith(LOWER_IS_BETTER) else column.idxmax())
+    return history.iloc[column.argmin() if monitor.endswith(LOWER_IS_BETTER) else column.argmax()]

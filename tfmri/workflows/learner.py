@@ -1,0 +1,84 @@
+"""From settings to what learns: devices, task, model, optimizer. Mistakes show before a run is written."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.experiment.schema import Experiment
+from tfmri.runs.cohort import rows_of
+from tfmri.training.startup import load_tensorflow
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained.
+
+    Args:
+        strategy: where the variables live.
+        task: fitted to the training subjects.
+        model: untrained, in the strategy's scope.
+        optimizer: built for the model.
+    """
+
+    strategy: Any
+    task: Any
+    model: Any
+    optimizer: Any
+
+    @property
+    def parameters(self) -> int:
+        """How many trainable numbers the model has."""
+        return sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+
+    @property
+    def devices(self) -> list[str]:
+        """Names such as `GPU:0`."""
+        return [device.split("device:")[-1] for device in self.strategy.extended.worker_devices]
+
+
+def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
+    """Imports TensorFlow, sets up its devices, and builds task, model and optimizer for the training rows of `table`.
+
+    Raises:
+        InputError: devices that are not there, a batch they cannot share, an impossible shape or setting.
+    """
+    load_tensorflow()
+    from tfmri.models.registry import build_model
+    from tfmri.tasks.registry import make_task
+    from tfmri.training.devices import set_up
+    from tfmri.training.loop import check_devices
+    from tfmri.training.schedules import learning_rate, make_optimizer
+
+    settings, name = experiment.training, experiment.target
+    strategy = set_up(settings.devices, settings.threads, settings.deterministic, experiment.seed)
+    replicas = strategy.num_replicas_in_sync
+    check_devices(settings.batch_size, replicas)
+    truth = table[name].iloc[rows_of(table, "train")]
+    task = make_task(experiment.targets[name].task, truth, **experiment.targets[name].settings)
+    _check_monitor(settings.monitor, task, truth)
+    steps = len(truth) // settings.batch_size
+    with strategy.scope():
+        model = build_model(
+            experiment.model.name,
+            (*experiment.image.shape, 1),
+            task.outputs,
+            initial_bias=task.initial_bias().tolist(),
+            synchronized=replicas > 1,
+            **experiment.model.options,
+        )
+        how, course = settings.optimizer, settings.schedule
+        warmup = round(steps * course.warmup_epochs)
+        rate = learning_rate(course.name, how.learning_rate, steps * settings.epochs, warmup)
+        optimizer = make_optimizer(how.name, rate, how.weight_decay, how.momentum, model.trainable_variables)
+    return Learner(strategy, task, model, optimizer)
+
+
+def _check_monitor(monitor: str, task: Any, truth: pd.Series) -> None:
+    metrics = task.metrics(truth, np.zeros((len(truth), task.outputs), np.float32))
+    known = ["validation_loss", *(f"validation_{name}" for name in metrics)]
+    if monitor not in known:
+        expected = f"one of {', '.join(known)}"
+        raise InputError(Problem("training.monitor", f"'{monitor}'", expected, did_you_mean(monitor, known)))
