@@ -41,6 +41,7 @@ latest = '$(basename $(notdir $(EXP)))/latest'
 
 .PHONY: setup
 setup: $(INSTALLED)  ## make .venv with this package and the exact versions of requirements.txt
+	@echo "Ready. Next: make train EXP=sex_clf"
 
 # Takes the first Python that runs, has a version that fits, and has venv.
 define MAKE_VENV
@@ -110,7 +111,7 @@ sync:  ## fetch logs and results of the runs on HOST (WEIGHTS=1: models too): no
 
 .PHONY: test test-system lint bench clean help
 test: $(INSTALLED)  ## run the tests, without those of whole programs
-	.venv/bin/python -m pytest -m 'not system' $(ARGS)
+	.venv/bin/python -m pytest -m 'not system' -n 2 --dist loadfile $(ARGS)
 
 test-system: $(INSTALLED)  ## run the tests of whole programs: rsync through real ssh servers on this machine
 	.venv/bin/python -m pytest -m system $(ARGS)
