@@ -2,6 +2,7 @@
 
 import json
 
+from tfmri.evaluation.summary import in_figures
 from tfmri.runs.directory import Run, all_runs, runs_root
 
 
@@ -20,4 +21,4 @@ def _headline(run: Run) -> str:
         return ""
     target, metrics = next(iter(json.loads(path.read_text()).items()))
     name, first = next(iter(metrics.items()))
-    return f"{target} {name} {first['value']:.3f} [{first['lower']:.3f}, {first['upper']:.3f}]"
+    return f"{target} {name.replace('_', ' ')} {in_figures(first)}"

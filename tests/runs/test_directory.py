@@ -1,0 +1,55 @@
+import pytest
+
+from tfmri.errors import InputError
+from tfmri.files import write_text
+from tfmri.runs.directory import all_runs, create_run, find_run, run_at
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFMRI_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+def begin(run):
+    write_text(run.experiment, "seed: 0\n")
+
+
+def test_a_run_appears_whole_or_not_at_all(runs):
+    def fail(run):
+        begin(run)
+        raise OSError("no space")
+
+    with pytest.raises(OSError):
+        create_run(run_at("sex", "a"), fail)
+    assert list((runs / "sex").iterdir()) == []
+    assert create_run(run_at("sex", "a"), begin)
+    assert sorted(path.name for path in (runs / "sex").iterdir()) == ["a", "latest"]
+
+
+def test_of_two_jobs_that_begin_the_same_run_the_first_wins(runs):
+    assert create_run(run_at("sex", "a"), begin)
+    assert not create_run(run_at("sex", "a"), lambda run: write_text(run.experiment, "seed: 1\n"))
+    assert run_at("sex", "a").experiment.read_text() == "seed: 0\n"
+
+
+def test_runs_are_found_by_path_by_name_and_as_the_latest(runs, monkeypatch):
+    for name in ("a", "b"):
+        create_run(run_at("sex", name), begin)
+    assert find_run("sex/a").path == runs / "sex" / "a"
+    assert find_run("sex/latest").path == runs / "sex" / "b"
+    assert find_run("sex").path == runs / "sex" / "b"
+    assert find_run(str(runs / "sex" / "a")).label == "sex/a"
+    assert [run.label for run in all_runs()] == ["sex/a", "sex/b"]
+
+
+def test_an_unknown_run_names_the_nearest(runs):
+    create_run(run_at("sex", "first"), begin)
+    with pytest.raises(InputError, match="Did you mean 'sex/first'"):
+        find_run("sex/frist")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", ".hidden", "latest", "with space"])
+def test_what_cannot_be_a_folder_is_refused_as_a_name(name):
+    with pytest.raises(InputError, match="--run"):
+        run_at("sex", name)
