@@ -21,7 +21,7 @@ _HIPPOCAMPUS: tuple[Point, Point] = ((24, -8, -20), (31, -35, -7))
 _HIPPOCAMPUS_REMNANT: tuple[Point, Point] = ((21, -8, -21), (28, -35, -8))  # fluid comes first laterally and above
 _BRAINSTEM: tuple[Point, Point] = ((0, -24, -20), (0, -33, -48))
 _SYLVIAN_CENTRE: Point = (41, 2, 1)
-_SYLVIAN_RADII = (20.0, 10.0)  # mm along y and z
+_SYLVIAN_RADII = (24.0, 13.0)  # mm along y and z
 _SYLVIAN_SLOPE = -0.3  # it rises towards the back
 
 
@@ -98,7 +98,7 @@ def load_anatomy() -> Anatomy:
     }
 
     near_fluid = ndimage.gaussian_filter((~(grey + white > 0.6)).astype(np.float32), 1.0)
-    thinning = cortex * grey * (0.06 + 0.75 * np.clip(near_fluid, 0, 0.6))
+    thinning = cortex * grey * (0.08 + 0.9 * np.clip(near_fluid, 0, 0.6))
     fat, soft = _head(hull, (x, y, z))
     return Anatomy(
         affine=affine,

@@ -95,7 +95,7 @@ def write_cohort(
     _check(directory, variant, subjects, seed)
     with _folder_beside(directory) as temporary:
         _write(temporary, variant, subjects, seed, workers, progress)
-        _put_in_place(temporary, directory, _settings(variant, subjects, seed))
+        _replace(directory, temporary)
     return directory / "labels.csv"
 
 
@@ -112,9 +112,19 @@ def ensure_cohort(
     Several jobs may call this at once. Arguments and errors are those of `write_cohort`.
     """
     directory = Path(directory).absolute()
-    if _is_complete(directory, _settings(variant, subjects, seed)):
+    settings = _settings(variant, subjects, seed)
+    if _is_complete(directory, settings):
         return directory / "labels.csv"
-    return write_cohort(directory, variant, subjects, seed, workers, progress)
+    _check(directory, variant, subjects, seed)
+    with _folder_beside(directory) as temporary:
+        _write(temporary, variant, subjects, seed, workers, progress)
+        if not _is_complete(directory, settings):  # else another job was faster, and may be reading its scans already
+            try:
+                _replace(directory, temporary)
+            except OSError:  # it was faster in this very moment
+                if not _is_complete(directory, settings):
+                    raise
+    return directory / "labels.csv"
 
 
 def draw_people(variant: str, subjects: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -329,17 +339,9 @@ def _folder_beside(directory: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_in_place(written: Path, directory: Path, settings: dict[str, Any]) -> None:
-    """Renames a written cohort to its place, unless another job was faster with the same one."""
-    try:
-        written.rename(directory)  # succeeds where there is nothing, or an empty folder
-    except OSError:
-        if _is_complete(directory, settings):
-            return
-        with _folder_beside(directory) as old:
-            try:
-                directory.rename(old)
-                written.rename(directory)
-            except OSError:  # another job replaced it in this very moment
-                if not _is_complete(directory, settings):
-                    raise
+def _replace(directory: Path, written: Path) -> None:
+    """Renames a written cohort to its place; what is there is moved aside first and then removed."""
+    with _folder_beside(directory) as old:
+        if directory.exists():
+            directory.rename(old)
+        written.rename(directory)

@@ -83,10 +83,10 @@ def amplitudes(latents: Latents, age: float) -> Amplitudes:
     maleness = np.tanh(latents.sex_latent)
     loss = np.clip((latents.severity + 1.5) / (2 * DIAGNOSIS_GAP + 3.0), 0.0, 1.0)
     return Amplitudes(
-        ventricles=float(-1.5 + 5.5 * life),
+        ventricles=float(-2.0 + 7.0 * life),
         thinning=float(life),
-        brainstem=float(3.0 * maleness),
-        sylvian=float(3.0 - 2.5 * maleness),
+        brainstem=float(4.0 * maleness),
+        sylvian=float(3.2 - 3.2 * maleness),
         hippocampi=float(12.5 - 10.0 * loss),
     )
 

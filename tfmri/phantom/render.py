@@ -71,7 +71,7 @@ def render_scan(
         scan_rng: for what differs: position in the scanner, a little deformation, bias, brightness, noise.
     """
     grid_shape = next(iter(anatomy.fields.values())).shape[1:]
-    displacement = _smooth_field(subject_rng, grid_shape, control=7, spread=2.2)
+    displacement = _smooth_field(subject_rng, grid_shape, control=7, spread=1.9)
     displacement += _smooth_field(subject_rng, grid_shape, control=12, spread=0.6)
     displacement += _smooth_field(scan_rng, grid_shape, control=7, spread=0.3)
     displacement += amounts.ventricles * anatomy.fields["lateral_ventricles"]
@@ -147,7 +147,7 @@ def _grid(site: Site, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, 
 
 def _pose(log_size: float, rng: np.random.Generator) -> np.ndarray:
     """(4, 4), scanner mm -> template mm: how the head lies (degrees, mm) and how large it is."""
-    turned = _rotation(*np.clip(rng.normal(0, 3, 3), -8, 8)) / np.exp(log_size)
+    turned = _rotation(*np.clip(rng.normal(0, 2.5, 3), -7, 7)) / np.exp(log_size)
     pose = np.eye(4)
     pose[:3, :3] = turned
     pose[:3, 3] = CENTRE - turned @ CENTRE + rng.normal(0, 2, 3)
