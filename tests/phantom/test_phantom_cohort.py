@@ -18,8 +18,8 @@ from tfmri.phantom.render import SITES
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
-    """A cohort of 72 people, and its table."""
-    labels = cohort.write_cohort(tmp_path_factory.mktemp("phantom") / "demo", subjects=72, workers=2, progress=False)
+    """A cohort of 54 people, and its table."""
+    labels = cohort.write_cohort(tmp_path_factory.mktemp("phantom") / "demo", subjects=54, workers=2, progress=False)
     return labels.parent, pd.read_csv(labels, dtype={"session": str})
 
 
@@ -32,7 +32,7 @@ def test_the_folder_holds_what_its_labels_and_truth_say(written):
     folder, table = written
     assert list(table.columns) == ["subject", "session", "path", "age", "sex", "diagnosis", "site"]
     truth = json.loads((folder / "truth.json").read_text())
-    assert truth["subjects"] == table["subject"].nunique() == len(truth["latents"]) == 72
+    assert truth["subjects"] == table["subject"].nunique() == len(truth["latents"]) == 54
     assert truth["best_reachable"] == effects.best_reachable()
     assert {str(path.relative_to(folder)) for path in folder.glob("images/*")} == set(table["path"])
     assert not list(folder.parent.glob(".writing-*"))
@@ -53,7 +53,7 @@ def test_scans_have_the_grid_and_type_of_their_site(written):
 def test_labels_do_not_tell_each_other(written):
     _, table = written
     first = table[table["session"] == "1"]
-    assert first.groupby(["sex", "diagnosis", "site"]).size().tolist() == [4] * 18
+    assert first.groupby(["sex", "diagnosis", "site"]).size().tolist() == [3] * 18
     assert np.ptp(first.groupby(pd.cut(first["age"], np.linspace(*effects.AGE_RANGE, 7)), observed=True).size()) <= 1
 
 
@@ -61,7 +61,7 @@ def test_later_sessions_are_the_same_person_a_little_older(written):
     _, table = written
     later = table[table["session"] == "2"].set_index("subject")
     first = table[table["session"] == "1"].set_index("subject").loc[later.index]
-    assert len(later) == 7
+    assert len(later) == 5
     assert (later["age"] - first["age"]).between(0.9, 3.1).all()
     assert (later[["sex", "diagnosis", "site"]] == first[["sex", "diagnosis", "site"]]).all().all()
 
@@ -141,27 +141,29 @@ def _template_with(anatomy, amounts):
     return ndimage.map_coordinates(template, at, order=1, mode="nearest")
 
 
-def test_a_complete_cohort_is_reused_and_any_other_is_written_again(tmp_path, monkeypatch):
-    folder = tmp_path / "demo"
-    options = {"subjects": 10, "workers": 1, "progress": False}
-    labels = cohort.ensure_cohort(folder, **options)
-    stamp = labels.stat().st_mtime_ns
-    assert cohort.ensure_cohort(folder, **options).stat().st_mtime_ns == stamp
-    next(folder.glob("images/*")).unlink()
-    again = cohort.ensure_cohort(folder, **options).stat().st_mtime_ns
-    assert again != stamp and len(list(folder.glob("images/*"))) == 11
-    assert cohort.ensure_cohort(folder, seed=1, **options).stat().st_mtime_ns != again
+def test_a_cohort_is_complete_only_with_its_files_settings_and_version(written, monkeypatch):
+    folder, table = written
+    settings = cohort._settings("demo", 54, 0)
+    labels = cohort.ensure_cohort(folder, subjects=54)  # at once: nothing is to be written
+    assert labels == folder / "labels.csv" and cohort._is_complete(folder, settings)
+    for other in (("null", 54, 0), ("demo", 55, 0), ("demo", 54, 1)):
+        assert not cohort._is_complete(folder, cohort._settings(*other))
+    for name in ("labels.csv", "truth.json", table["path"].iloc[-1]):
+        (folder / name).rename(folder / "aside")
+        assert not cohort._is_complete(folder, settings), name
+        (folder / "aside").rename(folder / name)
     monkeypatch.setattr(cohort, "VERSION", cohort.VERSION + 1)
-    cohort.ensure_cohort(folder, seed=1, **options)
-    assert json.loads((folder / "truth.json").read_text())["version"] == cohort.VERSION
+    assert not cohort._is_complete(folder, cohort._settings("demo", 54, 0))
 
 
-def test_writing_replaces_even_a_complete_cohort_of_the_same_settings(tmp_path):
+def test_writing_replaces_even_a_complete_cohort_and_ensuring_keeps_it(tmp_path):
     options = {"subjects": 10, "workers": 1, "progress": False}
     cohort.write_cohort(tmp_path / "demo", **options)
     scan = next((tmp_path / "demo").glob("images/*"))
     right = scan.read_bytes()
     scan.write_bytes(b"an older program's scan")
+    cohort.ensure_cohort(tmp_path / "demo", **options)
+    assert scan.read_bytes() == b"an older program's scan"
     cohort.write_cohort(tmp_path / "demo", **options)
     assert scan.read_bytes() == right
 

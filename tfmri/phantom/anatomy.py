@@ -7,6 +7,7 @@ like a head.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
@@ -52,8 +53,12 @@ class Anatomy:
     regions: dict[str, np.ndarray]
 
 
+@cache
 def load_anatomy() -> Anatomy:
-    """Reads the template from nilearn's own files (no download), works out regions, fields and head. Takes seconds."""
+    """Reads the template from nilearn's own files (no download), works out regions, fields and head.
+
+    Takes seconds, so it is done once in a process: the arrays are not to be written to.
+    """
     from nilearn import datasets  # takes seconds itself, and only the parent process needs it
 
     maps = [
