@@ -149,3 +149,12 @@ def test_validating_a_file_imports_no_tensorflow():
         f"load_experiment(Path({str(EXPERIMENTS[0])!r})); assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_recipe_in_the_documentation_is_the_standard_one():
+    from tfmri.augment.recipe import RECIPES, parse_recipe
+
+    page = (EXPERIMENTS[0].parents[1] / "docs" / "augmentation.md").read_text()
+    shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["augment"]
+    assert parse_recipe(shown) == RECIPES["standard"]
+    assert list(shown[0]["flip"]) == ["probability", "axes"]

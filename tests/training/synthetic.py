@@ -17,6 +17,9 @@ import pandas as pd
 
 def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout=0.0, stop_at=None, optimizer="adamw"):
     """Trains SFCN on blobs whose brightness tells the class; `stop_at` sends this process SIGTERM after that step."""
+    from tfmri.training.startup import load_tensorflow
+
+    load_tensorflow()
     from tfmri.augment.apply import make_augment
     from tfmri.augment.recipe import parse_recipe
     from tfmri.models.registry import build_model

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
 from tfmri.images.cache import processors
+from tfmri.training.startup import held_back
 
 
 def set_up(
@@ -47,6 +48,9 @@ def set_up(
     for name in names:
         if name not in there:
             raise InputError(Problem("training.devices", f"there is no {name}", f"some of {', '.join(there)}"))
+    with held_back() as messages:
+        tf.zeros((), tf.float16)  # with the first of them oneDNN says that it leaves half precision to other kernels
+    messages.unlink()
     if not names:
         names = [name for name in there if name.startswith("GPU")] or ["CPU:0"]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.OneDeviceStrategy(names[0])

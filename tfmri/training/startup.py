@@ -1,4 +1,4 @@
-"""Importing TensorFlow without what it says to everyone who has no GPU."""
+"""Importing TensorFlow: with its fast CPU kernels, and without what it says to everyone who has no GPU."""
 
 import os
 import sys
@@ -15,7 +15,9 @@ def load_tensorflow() -> None:
     and if there is an NVIDIA driver and yet no GPU: then they say why.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _held_back() as messages:
+    # By default oneDNN serves processors with AVX-512 alone; with AVX2 it makes 3D convolutions four times as fast.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    with held_back() as messages:
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -26,8 +28,12 @@ def load_tensorflow() -> None:
 
 
 @contextmanager
-def _held_back() -> Iterator[Path]:
-    """Sends what the process writes to stderr into a file, and on an exception on to stderr."""
+def held_back() -> Iterator[Path]:
+    """Sends what compiled code writes to stderr into a file, which an exception lets out.
+
+    Yields:
+        The file, which whoever calls has to remove.
+    """
     sys.stderr.flush()
     terminal = os.dup(2)
     handle, name = tempfile.mkstemp(prefix="tfmri-stderr-")

@@ -12,6 +12,8 @@ from tfmri.pipeline.order import sample_seeds
 from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import load_cohort, prepare
 
+ENLARGED = 3  # pixels of the picture for a voxel
+
 
 def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
     """Writes `prepared.png` and `augmented.png` of the first `scans` scans into `folder`, and returns their paths."""
@@ -37,6 +39,7 @@ def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
 def _save(picture: np.ndarray, path: Path) -> Path:
     from PIL import Image
 
+    image = Image.fromarray(picture)
     with whole_path(path) as beside:
-        Image.fromarray(picture).save(beside)
+        image.resize((ENLARGED * image.width, ENLARGED * image.height), Image.Resampling.BICUBIC).save(beside)
     return path
