@@ -1,6 +1,5 @@
 """Names and options that a person writes in a file of settings, checked against the function that takes them."""
 
-import difflib
 import importlib
 import inspect
 import sys
@@ -8,14 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfmri.errors import InputError, Problem
+from tfmri.errors import InputError, Problem, did_you_mean
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The sentence that helps someone who mistyped: the known name closest to `name`, or all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known) or 'none'}."
+    return did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}."
 
 
 def load_named(name: str, known: Mapping[str, str], where: str) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfmri.pipeline.dataset import batches, filled_up
+from tfmri.pipeline.dataset import batches, distributed, filled_up
 from tfmri.pipeline.samples import Samples
 
 
@@ -35,7 +35,7 @@ def make_predictor(
         padded = filled_up(np.asarray(rows, np.int64), batch_size)
         dataset = batches(samples, padded, np.zeros((len(padded), 2), np.int32), batch_size)
         seen, outputs = [], []
-        for batch in strategy.experimental_distribute_dataset(dataset):
+        for batch in distributed(dataset, strategy):
             batch_rows, batch_outputs = predict_batch(batch)
             seen += [each.numpy() for each in strategy.experimental_local_results(batch_rows)]
             outputs += [each.numpy() for each in strategy.experimental_local_results(batch_outputs)]

@@ -10,10 +10,14 @@ One element, batch first:
     weight      (batch,) float32
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
 from tfmri.pipeline.samples import Samples
+
+READERS = 4  # files read at a time: enough to hide a network disk's latency, whatever the number of cores
 
 
 def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: int) -> tf.data.Dataset:
@@ -46,13 +50,23 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
         }
 
     dataset = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), seeds.astype(np.int32)))
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(read, num_parallel_calls=READERS, deterministic=True)
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     options = tf.data.Options()
-    options.autotune.ram_budget = 2**30  # the default is half of the host's memory, far above a job's share
-    options.autotune.initial_parallelism = 2
+    # Autotuning sleeps 10 ms, then twice as long each time, and an iterator that ends waits for it to wake: seconds an
+    # epoch. It also plans with half of the host's memory, far above a job's share.
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)
+
+
+def distributed(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterable:
+    """The batches of `dataset`, each cut into as many parts as there are devices.
+
+    One device reads the dataset as it is: what a strategy puts in between takes a second inter-op thread, and waits
+    for it seconds an epoch where there is one (`training.deterministic`).
+    """
+    return dataset if strategy.num_replicas_in_sync == 1 else strategy.experimental_distribute_dataset(dataset)
 
 
 def filled_up(rows: np.ndarray, batch_size: int) -> np.ndarray:

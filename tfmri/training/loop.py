@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
 from tfmri.inference.outputs import make_predictor
-from tfmri.pipeline.dataset import batches
+from tfmri.pipeline.dataset import batches, distributed
 from tfmri.pipeline.order import epoch_order, sample_seeds
 from tfmri.pipeline.samples import Samples
 from tfmri.training import checkpoint
@@ -156,7 +156,7 @@ def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, int
     seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch)
     dataset = batches(fitting.samples, rows, seeds, size)
     began = monotonic()
-    for batch in fitting.strategy.experimental_distribute_dataset(dataset):
+    for batch in distributed(dataset, fitting.strategy):
         results = [fitting.strategy.experimental_local_results(each) for each in train_step(batch)]
         for collected, replicas in zip((position.rows, position.outputs, position.losses), results, strict=True):
             collected.extend(replicas)

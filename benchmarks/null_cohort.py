@@ -1,0 +1,50 @@
+"""Does a sound pipeline score chance where there is nothing to learn?        make bench BENCH=null_cohort
+
+Trains an experiment on the phantom cohort `demo:null`, whose labels are independent of its scans, with the seeds 0 to 9
+(weights, order, augmentation and split), and pools the predictions on the ten test splits. Prints balanced accuracy
+with its 95 % interval by resampling subjects. An interval that does not contain 1 / classes means a leak.
+"""
+
+import argparse
+import subprocess
+import sys
+
+import pandas as pd
+
+from tfmri.evaluation.intervals import percentile_intervals
+from tfmri.evaluation.metrics import metrics_of
+
+PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", nargs="?", default="sex_clf")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    options = parser.parse_args()
+    pooled = []
+    for seed in range(options.seeds):
+        run = f"null-seed-{seed}"
+        settings = ["data.labels=demo:null", f"seed={seed}", f"split.seed={seed}", *options.overrides]
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        subprocess.run([*PROGRAM, "train", options.experiment, "--run", run, *arguments], check=True)
+        subprocess.run([*PROGRAM, "evaluate", f"{options.experiment}/{run}"], check=True)
+        pooled.append(pd.read_csv(f"runs/{options.experiment}/{run}/evaluation/test/predictions.csv"))
+    rows = pd.concat(pooled, ignore_index=True)
+    classes = [column.removeprefix("p_") for column in rows if column.startswith("p_")]
+
+    metrics = metrics_of(rows, "classification", classes)
+    interval = percentile_intervals(metrics, rows["subject"], 0, 2000)["balanced_accuracy"]
+    value, chance = float(metrics()["balanced_accuracy"]), 1 / len(classes)
+    by_seed = [float(metrics_of(part, "classification", classes)()["balanced_accuracy"]) for part in pooled]
+    print(f"by seed: {' '.join(f'{each:.2f}' for each in by_seed)}")
+    print(
+        f"{len(rows)} predictions of {rows['subject'].nunique()} subjects, {options.seeds} seeds: balanced accuracy "
+        f"{value:.3f} [{interval.lower:.3f}, {interval.upper:.3f}], chance {chance:.3f}"
+    )
+    sys.exit(not interval.lower <= chance <= interval.upper)
+
+
+if __name__ == "__main__":
+    main()
