@@ -12,9 +12,10 @@ import pytest
 
 from tfmri.errors import InputError
 from tfmri.images import cache as cache_module
-from tfmri.images.cache import prepare_scans, processors
+from tfmri.images.cache import prepare_scans
 from tfmri.images.prepare import Preparation, prepare
 from tfmri.images.read import read_volume
+from tfmri.machine import processors
 
 PREPARATION = Preparation((6, 6, 6), (28, 32, 28))
 BYTES = 2 * 28 * 32 * 28
@@ -68,7 +69,7 @@ def test_two_processes_make_the_same_bytes_as_one_in_the_order_asked_for(tmp_pat
     paths = [scan(number) for number in (3, 1, 2, 0)]
     paths.append(paths[1])
     alone = prepare_scans(paths, PREPARATION, tmp_path / "one", workers=1)
-    together = prepare_scans(paths, PREPARATION, tmp_path / "two", workers=2, progress=False)
+    together = prepare_scans(paths, PREPARATION, tmp_path / "two", workers=2, shown=False)
     assert [one.sha256 for one in alone] == [two.sha256 for two in together]
     assert [one.record for one in alone] == [two.record for two in together]
     assert [one.record["source"]["path"] for one in alone] == [str(path) for path in paths]
@@ -176,8 +177,8 @@ def test_a_log_gets_ten_lines_and_silence_is_possible(tmp_path, scan, capsys):
     prepare_scans(paths, PREPARATION, tmp_path / "cache", workers=1)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "prepared 20 of 20 scans"
-    prepare_scans(paths[:2], PREPARATION, tmp_path / "other", workers=1, progress=False)
+    assert lines[-1] == "preparing scans: 20 of 20"
+    prepare_scans(paths[:2], PREPARATION, tmp_path / "other", workers=1, shown=False)
     assert capsys.readouterr() == ("", "")
 
 
@@ -203,11 +204,11 @@ def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp
     whole = [path for path in cache.glob("*.npy") if path.with_suffix(".json").exists()]
     assert 3 <= len(whole) < len(paths)
     before = {path.name: path.stat().st_mtime_ns for path in whole}
-    scans = prepare_scans(paths, PREPARATION, cache, workers=1, progress=False)
+    scans = prepare_scans(paths, PREPARATION, cache, workers=1, shown=False)
     after = made(cache)
     assert len(after) == len(paths)
     assert {name: after[name] for name in before} == before
-    expected = prepare_scans(paths, PREPARATION, tmp_path / "fresh", workers=1, progress=False)
+    expected = prepare_scans(paths, PREPARATION, tmp_path / "fresh", workers=1, shown=False)
     assert [one.sha256 for one in scans] == [one.sha256 for one in expected]
 
 
@@ -252,7 +253,7 @@ def test_a_limit_on_the_size_of_files_is_told(tmp_path, scan):
     resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES // 2, hard))
     try:
         with pytest.raises(InputError, match="cannot be written to: file too large"):
-            prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1, progress=False)
+            prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1, shown=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "cache").glob("*.npy"))

@@ -19,7 +19,7 @@ from tfmri.phantom.render import SITES
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
     """A cohort of 54 people, and its table."""
-    labels = cohort.write_cohort(tmp_path_factory.mktemp("phantom") / "demo", subjects=54, workers=2, progress=False)
+    labels = cohort.write_cohort(tmp_path_factory.mktemp("phantom") / "demo", subjects=54, workers=2, shown=False)
     return labels.parent, pd.read_csv(labels, dtype={"session": str})
 
 
@@ -68,7 +68,7 @@ def test_later_sessions_are_the_same_person_a_little_older(written):
 
 def test_the_number_of_workers_changes_no_byte(tmp_path):
     one, two = (
-        cohort.write_cohort(tmp_path / str(n), subjects=10, seed=5, workers=n, progress=False).parent for n in (1, 2)
+        cohort.write_cohort(tmp_path / str(n), subjects=10, seed=5, workers=n, shown=False).parent for n in (1, 2)
     )
     names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
@@ -157,7 +157,7 @@ def test_a_cohort_is_complete_only_with_its_files_settings_and_version(written, 
 
 
 def test_writing_replaces_even_a_complete_cohort_and_ensuring_keeps_it(tmp_path):
-    options = {"subjects": 10, "workers": 1, "progress": False}
+    options = {"subjects": 10, "workers": 1, "shown": False}
     cohort.write_cohort(tmp_path / "demo", **options)
     scan = next((tmp_path / "demo").glob("images/*"))
     right = scan.read_bytes()
@@ -169,7 +169,7 @@ def test_writing_replaces_even_a_complete_cohort_and_ensuring_keeps_it(tmp_path)
 
 
 def test_two_jobs_at_once_end_with_one_whole_cohort(tmp_path):
-    options = {"subjects": 10, "workers": 1, "progress": False}
+    options = {"subjects": 10, "workers": 1, "shown": False}
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(cohort.ensure_cohort, tmp_path / "demo", **options) for _ in range(2)]
     assert jobs[0].result() == jobs[1].result()

@@ -19,10 +19,9 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
@@ -37,6 +36,8 @@ from tfmri.errors import InputError, Problem
 from tfmri.images import prepare
 from tfmri.images.prepare import Preparation
 from tfmri.images.read import parse_volume, read_file
+from tfmri.machine import processors
+from tfmri.progress import progress
 
 SOURCES = "sources.json"
 SAVE_EVERY = 30.0  # seconds between two writings of it
@@ -61,7 +62,7 @@ class CachedScan:
 
 
 def prepare_scans(
-    paths: Sequence[Path], preparation: Preparation, cache: Path, workers: int | None = None, progress: bool = True
+    paths: Sequence[Path], preparation: Preparation, cache: Path, workers: int | None = None, shown: bool = True
 ) -> list[CachedScan]:
     """The prepared form of every scan in `paths`, in their order; what `cache` lacks is made first.
 
@@ -72,7 +73,7 @@ def prepare_scans(
         preparation: spacing, shape, normalisation.
         cache: the directory, made if need be.
         workers: processes; by default as many as this job has processors. 1 stays in this process.
-        progress: whether to show a bar on a terminal, or else a line for every tenth, on standard error.
+        shown: whether to show, on standard error, how far it is.
 
     Raises:
         InputError: with one problem for every scan that cannot be used, after all others were prepared; or at once,
@@ -89,7 +90,7 @@ def prepare_scans(
             found[path] = scan
     missing = [path for path in dict.fromkeys(wanted) if path not in found]
     if missing:
-        problems = _fill(missing, preparation, cache, workers or processors(), progress, sources, found)
+        problems = _fill(missing, preparation, cache, workers or processors(), shown, sources, found)
         if problems:
             raise InputError(*problems)
     return [found[path] for path in wanted]
@@ -99,13 +100,6 @@ def scan_key(sha256: str, preparation: Preparation) -> str:
     """The name in the cache of a source file with this hash, prepared like this by these steps."""
     settings = json.dumps([sha256, asdict(preparation), prepare.STEPS_VERSION], sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()[:32]
-
-
-def processors() -> int:
-    """How many processors this process may use: those it is bound to, and no more than the job's slots (NSLOTS)."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    slots = os.environ.get("NSLOTS", "")  # Grid Engine: jobs are often not bound to the slots they have
-    return min(bound, int(slots)) if slots.isdecimal() and int(slots) > 0 else bound
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ def _fill(
     preparation: Preparation,
     cache: Path,
     workers: int,
-    progress: bool,
+    shown: bool,
     sources: dict[str, tuple[Identity, str]],
     found: dict[str, CachedScan],
 ) -> list[Problem]:
@@ -133,7 +127,7 @@ def _fill(
         cache.mkdir(parents=True, exist_ok=True)
     try:
         outcomes = _outcomes(missing, preparation, cache, min(workers, len(missing)))
-        with closing(outcomes), _shown(len(missing), progress) as advance:
+        with closing(outcomes), progress(len(missing), "preparing", "scans", shown) as advance:
             for path, outcome in outcomes:
                 advance()
                 if outcome.scan and outcome.source:
@@ -272,23 +266,3 @@ def _refusing_a_useless_directory(cache: Path) -> Iterator[None]:
         found = f"cannot be written to: {(error.strerror or str(error)).lower()}"
         advice = "Free some space or name another directory (TFMRI_CACHE). What is there stays, the rest follows."
         raise InputError(Problem(str(cache), found, "room for the prepared scans", advice)) from error
-
-
-@contextmanager
-def _shown(total: int, progress: bool) -> Iterator[Callable[[], object]]:
-    """Yields the function to call after every scan: a bar on a terminal, in a log a line for every tenth."""
-    if progress and sys.stderr.isatty():
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc="preparing", unit="scan") as bar:
-            yield bar.update
-        return
-    count = 0
-
-    def advance() -> None:
-        nonlocal count
-        count += 1
-        if progress and (count * 10 // total > (count - 1) * 10 // total):
-            print(f"prepared {count} of {total} scans", file=sys.stderr, flush=True)
-
-    yield advance

@@ -29,9 +29,11 @@ import pandas as pd
 
 from tfmri.errors import InputError, Problem
 from tfmri.files import write_csv, write_json, write_text
+from tfmri.machine import processors
 from tfmri.phantom import effects
 from tfmri.phantom.anatomy import Anatomy, load_anatomy
 from tfmri.phantom.render import SITES, Site, render_scan
+from tfmri.progress import progress
 
 VARIANTS = ("demo", "null")
 VERSION = 1  # raised with every change that changes a voxel or a label
@@ -76,7 +78,7 @@ def write_cohort(
     subjects: int = SUBJECTS,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
+    shown: bool = True,
 ) -> Path:
     """Writes the cohort, replacing one that is there, and returns the path of its labels.csv.
 
@@ -86,7 +88,7 @@ def write_cohort(
         subjects: 10 or more.
         seed: of everything random.
         workers: processes; as many as there are processors where None.
-        progress: show a progress bar.
+        shown: whether to show, on standard error, how far it is.
 
     Raises:
         InputError: the variant is unknown, there are too few subjects, or the folder holds something else.
@@ -94,7 +96,7 @@ def write_cohort(
     directory = Path(directory).absolute()
     _check(directory, variant, subjects, seed)
     with _folder_beside(directory) as temporary:
-        _write(temporary, variant, subjects, seed, workers, progress)
+        _write(temporary, variant, subjects, seed, workers, shown)
         _replace(directory, temporary)
     return directory / "labels.csv"
 
@@ -105,7 +107,7 @@ def ensure_cohort(
     subjects: int = SUBJECTS,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
+    shown: bool = True,
 ) -> Path:
     """The path of a complete cohort's labels.csv: the one that is there if its settings are these, or else a new one.
 
@@ -117,7 +119,7 @@ def ensure_cohort(
         return directory / "labels.csv"
     _check(directory, variant, subjects, seed)
     with _folder_beside(directory) as temporary:
-        _write(temporary, variant, subjects, seed, workers, progress)
+        _write(temporary, variant, subjects, seed, workers, shown)
         if not _is_complete(directory, settings):  # else another job was faster, and may be reading its scans already
             try:
                 _replace(directory, temporary)
@@ -173,9 +175,9 @@ def _draw_labels(subjects: int, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int | None, progress: bool) -> None:
+def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int | None, shown: bool) -> None:
     """Everything into an empty folder, labels.csv last."""
-    true, shown = draw_people(variant, subjects, seed)
+    true, labelled = draw_people(variant, subjects, seed)
     number = {subject: index for index, subject in enumerate(true["subject"].unique())}
     latents: dict[str, effects.Latents] = {}
     scans, paths = [], []
@@ -198,7 +200,7 @@ def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int
         )
     anatomy = load_anatomy()
     (directory / "images").mkdir()
-    _render_all(anatomy, scans, workers, progress)
+    _render_all(anatomy, scans, workers, shown)
     (directory / "regions").mkdir()
     for name, mask in anatomy.regions.items():
         _write_nifti(directory / "regions" / f"{name}.nii.gz", nib.Nifti1Image(mask.astype(np.uint8), anatomy.affine))
@@ -219,7 +221,7 @@ def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int
         },
     )
     write_text(directory / "README.txt", _readme(variant, subjects, seed, len(scans), best))
-    table = shown.assign(path=paths)[["subject", "session", "path", "age", "sex", "diagnosis", "site"]]
+    table = labelled.assign(path=paths)[["subject", "session", "path", "age", "sex", "diagnosis", "site"]]
     write_csv(directory / "labels.csv", table)
 
 
@@ -240,20 +242,17 @@ def _readme(variant: str, subjects: int, seed: int, scans: int, best: dict[str, 
     )
 
 
-def _render_all(anatomy: Anatomy, scans: list[_Scan], workers: int | None, progress: bool) -> None:
+def _render_all(anatomy: Anatomy, scans: list[_Scan], workers: int | None, shown: bool) -> None:
     """Renders and writes all scans, in processes of one thread each."""
-    from tqdm import tqdm
-
-    workers = min(workers or len(os.sched_getaffinity(0)), len(scans))
-    bar = tqdm(total=len(scans), desc="Phantom scans", unit="scan", disable=not progress)
+    workers = min(workers or processors(), len(scans))
     with (
-        bar,
+        progress(len(scans), "making", "phantom scans", shown) as advance,
         ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(anatomy,)
         ) as pool,
     ):
         for _ in pool.map(_render_one, scans, chunksize=4):
-            bar.update()
+            advance()
 
 
 _anatomy: Anatomy | None = None  # of a worker process, sent once

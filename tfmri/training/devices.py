@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
-from tfmri.images.cache import processors
+from tfmri.machine import processors
 from tfmri.training.startup import held_back
 
 

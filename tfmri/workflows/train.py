@@ -13,8 +13,9 @@ from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
-from tfmri.images.cache import CachedScan, processors
+from tfmri.images.cache import CachedScan
 from tfmri.images.montage import montage
+from tfmri.machine import processors
 from tfmri.pipeline.samples import Samples, make_samples
 from tfmri.runs.cohort import read_cohort, rows_of, write_cohort
 from tfmri.runs.directory import Run, create_run, new_name, run_at
