@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tfmri.evaluation import metrics
 from tfmri.evaluation.intervals import Interval, percentile_interval, percentile_intervals, subject_weights
@@ -41,6 +41,7 @@ STYLE: Any = {
     "legend.fontsize": 10,
     "pdf.fonttype": 42,  # TrueType: text stays text, as journals ask
 }
+WIDE_RANGE = 20  # highest over lowest value of a learning curve, beyond which its axis is logarithmic
 LONGEST_NAME = 24  # characters of a class, site or target that are drawn
 
 
@@ -102,6 +103,11 @@ def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = Non
                         colour, size = GREY, 0 if len(drawn) > 1 else 4
                     axes.plot(drawn["epoch"], drawn[column], color=colour, marker=marker, markersize=size, label=label)
             axes.set_ylabel(name.replace("_", " "))
+            shown = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
+            if name != "learning_rate" and len(shown) and 0 < shown.min() < shown.max() / WIDE_RANGE:
+                axes.set_yscale("log")  # validation before batch normalisation has settled would flatten all the rest
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             if best is not None:
                 axes.axvline(best, color=GREY, linestyle=":", zorder=0)
         if "learning_rate" in panels:
