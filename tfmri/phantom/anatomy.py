@@ -103,7 +103,7 @@ def load_anatomy() -> Anatomy:
     }
 
     near_fluid = ndimage.gaussian_filter((~(grey + white > 0.6)).astype(np.float32), 1.0)
-    thinning = cortex * grey * (0.08 + 0.9 * np.clip(near_fluid, 0, 0.6))
+    thinning = cortex * grey * (0.15 + 1.0 * np.clip(near_fluid, 0, 0.6))
     fat, soft = _head(hull, (x, y, z))
     return Anatomy(
         affine=affine,

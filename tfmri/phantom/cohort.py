@@ -36,7 +36,7 @@ from tfmri.phantom.render import SITES, Site, render_scan
 from tfmri.progress import progress
 
 VARIANTS = ("demo", "null")
-VERSION = 1  # raised with every change that changes a voxel or a label
+VERSION = 2  # raised with every change that changes a voxel or a label
 SUBJECTS = 198  # eleven of each combination of sex, diagnosis and site
 REPEATED = 0.1  # fraction of subjects with a second session
 FEWEST = 10
