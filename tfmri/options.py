@@ -51,6 +51,7 @@ def check_options(
     Args:
         function: its keyword-only parameters are the options there are; one without a default is required.
         options: name to value as YAML or JSON give them; a list becomes a tuple where the annotation says tuple.
+            Infinity and NaN are refused.
         where: what to call the place in messages, 'model' say; an option is then 'model.dropout'.
         reserved: parameters that the program sets, which are no options.
     Returns:
@@ -73,12 +74,12 @@ def check_options(
     ]
     fields: dict[str, Any] = {
         name: (
-            Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation,
+            _annotation(parameter, function),
             ... if parameter.default is inspect.Parameter.empty else parameter.default,
         )
         for name, parameter in parameters.items()
     }
-    form = create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
+    form = create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False), **fields)
     checked: dict[str, Any] = {}
     try:
         filled = form.model_validate(dict(options))
@@ -92,3 +93,19 @@ def check_options(
     if problems:
         raise InputError(*problems)
     return checked
+
+
+def _annotation(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+    """The type of a parameter, also where it is text, as `from __future__ import annotations` leaves it.
+
+    Text is looked up for each parameter by itself (`inspect.signature(eval_str=True)` fails for all when the annotation
+    of one, or of what is returned, names something imported for type checkers only). What cannot be found may be `Any`.
+    """
+    if parameter.annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    try:
+        return eval(parameter.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    except Exception:  # whatever Python raises on the text
+        return Any

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ from tfmri.experiment.schema import Experiment
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 SMALL = {"data": {"labels": "labels.csv"}, "targets": {"age": {"task": "regression"}}}
+
+
+def sexes(classes):
+    return SMALL | {"targets": {"sex": {"task": "classification", "classes": classes}}}
 
 
 @pytest.fixture
@@ -81,6 +86,23 @@ def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_
         ({"targets": SMALL["targets"]}, ["data", "missing"]),
         (SMALL | {"targets": {"x": {"task": "classification", "classes": ["a"]}}}, ["1 classes", "two or more"]),
         (SMALL | {"targets": SMALL["targets"] | {"b": {"task": "regression"}}}, ["2 targets", "a model has one"]),
+        (SMALL | {"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        (SMALL | {"seed": 2**32}, ["seed", "less than 4294967296"]),
+        (SMALL | {"split": {"seed": -1}}, ["split.seed", "-1"]),
+        (SMALL | {"seed": True}, ["seed: true is no number"]),
+        (SMALL | {"training": {"epochs": True}}, ["training.epochs: true is no number"]),
+        (SMALL | {"training": {"optimizer": {"learning_rate": True}}}, ["learning_rate: true is no number"]),
+        (SMALL | {"image": {"spacing": math.inf}}, ["image.spacing", "inf", "finite"]),
+        (SMALL | {"image": {"spacing": math.nan}}, ["image.spacing", "nan", "finite"]),
+        (
+            SMALL | {"training": {"schedule": {"warmup_epochs": math.inf}}},
+            ["training.schedule.warmup_epochs", "finite"],
+        ),
+        ({**SMALL, "targets": {"age": {"task": "soft_labels", "sigma": math.inf}}}, ["targets.age.sigma", "finite"]),
+        (sexes(3), ["targets.sex", "classes is 3", "{f: [f, female], m: [m, male]}"]),
+        (sexes("fm"), ["targets.sex", "classes is 'fm'", "{f: [f, female], m: [m, male]}"]),
+        (sexes([["f"], "m"]), ["targets.sex", "['f'] cannot be a class"]),
+        (sexes({"f": [None], "m": []}), ["targets.sex", "None cannot be", "a spelling"]),
         ("classes: [unclosed", ["line 1", "not YAML"]),
         ("- a\n- b\n", ["no settings"]),
     ],
@@ -98,8 +120,9 @@ def test_all_mistakes_are_said_at_once(write):
     assert len(error.value.problems) == 3
 
 
-def test_bare_yes_and_no_are_not_taken_for_classes(write):
-    text = "data: {labels: a}\ntargets: {x: {task: classification, classes: {yes: [a], no: [b]}}}\n"
+@pytest.mark.parametrize("classes", ["{yes: [a], no: [b]}", "{a: [yes], b: [no]}", "[yes, no]", "{a: yes, b: no}"])
+def test_bare_yes_and_no_are_taken_for_neither_classes_nor_spellings(write, classes):
+    text = f"data: {{labels: a}}\ntargets: {{x: {{task: classification, classes: {classes}}}}}\n"
     with pytest.raises(InputError, match="quotes"):
         load_experiment(write(text))
 

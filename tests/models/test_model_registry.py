@@ -25,6 +25,22 @@ def build_nothing(shape, outputs):
 """
 
 
+POSTPONED = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import keras
+
+def build(
+    shape, outputs, *, filters: tuple[int, ...] = (4,), rate: Annotated[float, Field(lt=1)] = 0.5,
+    norm: keras.Layer | None = None, width: int
+) -> keras.Model:
+    return None
+"""
+
+
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
     (tmp_path / "own_models.py").write_text(OWN)
@@ -56,6 +72,7 @@ def test_a_model_is_built_by_name():
         ("sfcn", {"dropuot": 0.1}, r"model\.dropuot: unknown option\. Did you mean 'dropout'\?"),
         ("sfcn", {"dropout": 1.5}, r"model\.dropout: found 1\.5"),
         ("sfcn", {"filters": [8, 0]}, r"model\.filters\.1: found 0"),
+        ("sfcn", {"momentum": float("nan")}, r"model\.momentum: found nan\. Input should be a finite number"),
         ("sfcn", {"filters": "wide"}, r"model\.filters: found 'wide'"),
         ("sfcn", {"filters": []}, r"model\.filters: found"),
         ("sfcn", {"initial_bias": [0.0]}, r"model\.initial_bias: unknown option"),
@@ -78,6 +95,15 @@ def test_a_builder_in_the_current_folder_is_found_and_checked(own_module):
     assert tuple(model.outputs[0].shape) == (None, 2)
     with pytest.raises(InputError, match=r"model\.widht: unknown option\. Did you mean 'width'\?"):
         build_model("own_models:build", (8, 8, 8, 1), 2, widht=3)
+
+
+def test_a_builder_whose_annotations_are_postponed_is_checked_like_any_other(tmp_path, monkeypatch):
+    (tmp_path / "postponed_models.py").write_text(POSTPONED)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = check_model("postponed_models:build", {"filters": [8, 16], "width": "3", "norm": "any"})
+    assert options == {"filters": (8, 16), "rate": 0.5, "norm": "any", "width": 3}
+    with pytest.raises(InputError, match=r"3 problems:(.|\n)*filters\.0(.|\n)*rate(.|\n)*width: missing"):
+        check_model("postponed_models:build", {"filters": ["wide"], "rate": 1})
 
 
 def test_what_an_own_builder_returns_is_checked(own_module):

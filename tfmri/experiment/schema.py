@@ -5,23 +5,36 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tfmri.augment.recipe import parse_recipe, recipe_to_config
 from tfmri.errors import InputError, Problem
 from tfmri.models.registry import check_model
 from tfmri.tasks.registry import check_task
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_switch)]  # pydantic alone takes true for 1
+Real = Annotated[float, BeforeValidator(_no_switch)]
+Positive = Annotated[Real, Field(gt=0)]
+NotNegative = Annotated[Real, Field(ge=0)]
+Share = Annotated[Real, Field(gt=0, lt=1)]
+Count = Annotated[Whole, Field(ge=1)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]  # what NumPy, TensorFlow and Python all take
+
+
+SPELLINGS = "{f: [f, female], m: [m, male]}"
 
 
 class Section(BaseModel):
-    """A part of the file: unknown keys are refused, values do not change after reading."""
+    """A part of the file: unknown keys, infinity and NaN are refused, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Data(Section):
@@ -53,17 +66,19 @@ class Target(BaseModel):
     @classmethod
     def _spelled_out(cls, target: Any) -> Any:
         """A list of classes stands for classes that are spelled as they are named; numbers are taken as text."""
-        if not isinstance(target, dict) or not isinstance(target.get("classes"), dict | list):
+        if not isinstance(target, dict) or "classes" not in target:
             return target
         classes = target["classes"]
-        if isinstance(classes, list):
-            classes = {each: each for each in classes}
-        if any(isinstance(name, bool) for name in classes):
-            raise ValueError("YAML reads a bare yes, no, on or off as true or false: put the class name in quotes")
-        listed = {name: each if isinstance(each, list) else [each] for name, each in classes.items()}
-        return target | {
-            "classes": {str(name): [str(each) for each in spellings] for name, spellings in listed.items()}
-        }
+        if not isinstance(classes, dict | list):
+            raise ValueError(f"classes is {classes!r}; expected classes with their spellings, such as {SPELLINGS}")
+        pairs = classes.items() if isinstance(classes, dict) else [(each, each) for each in classes]
+        listed = [(name, each if isinstance(each, list) else [each]) for name, each in pairs]
+        words = [word for name, spellings in listed for word in (name, *spellings)]
+        if any(isinstance(word, bool) for word in words):
+            raise ValueError("YAML reads a bare yes, no, on or off as true or false: put the word in quotes")
+        if odd := [word for word in words if not isinstance(word, str | int | float)]:
+            raise ValueError(f"{odd[0]!r} cannot be a class or a spelling; expected words, as in {SPELLINGS}")
+        return target | {"classes": {str(name): [str(word) for word in spellings] for name, spellings in listed}}
 
 
 class Image(Section):
@@ -85,7 +100,7 @@ class Split(Section):
     test: Share = 0.2  # share of the subjects
     validation: Share = 0.2  # share of the subjects
     stratify: list[str] | None = None  # columns kept in proportion; none: the target, and site where there is one
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _some_are_left(self) -> "Split":
@@ -113,7 +128,7 @@ class Optimizer(Section):
     name: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: Positive = 1e-3  # the highest of the schedule
     weight_decay: NotNegative = 1e-4  # decoupled; of every weight but biases and normalisation
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9  # of sgd
 
 
 class Schedule(Section):
@@ -139,7 +154,7 @@ class Training(Section):
 class Evaluation(Section):
     """How results are summed up."""
 
-    resamples: Annotated[int, Field(ge=100)] = 1000  # of the subjects, for the 95 % intervals
+    resamples: Annotated[Whole, Field(ge=100)] = 1000  # of the subjects, for the 95 % intervals
 
 
 class Cluster(Section):
@@ -153,7 +168,7 @@ class Cluster(Section):
 class Experiment(Section):
     """A whole experiment file, every default written out."""
 
-    seed: int = 0
+    seed: Seed = 0
     data: Data
     targets: dict[str, Target]
     image: Image = Image()
@@ -190,6 +205,6 @@ class Experiment(Section):
 
 def _with_every_setting(target: Target, where: str) -> Target:
     if target.task == "classification" and len(target.classes or {}) < 2:
-        expected = "two or more, such as {f: [f, female], m: [m, male]}"
+        expected = f"two or more, such as {SPELLINGS}"
         raise InputError(Problem(f"{where}.classes", f"{len(target.classes or {})} classes", expected))
     return Target(task=target.task, **check_task(target.task, target.settings, where))
