@@ -35,7 +35,7 @@ $(call need,HOST,you@login.cluster,push sync)
 $(call need,BENCH,throughput,bench)
 
 experiment = '$(EXP)'$(if $(LABELS), --set 'data.labels=$(LABELS)')
-latest = '$(basename $(notdir $(EXP)))/latest'
+latest = '$(patsubst %.yaml,%,$(patsubst %.yml,%,$(notdir $(EXP))))/latest'
 
 ##  Setting up
 
@@ -97,7 +97,9 @@ remote = rsync --recursive --links --times --compress --protect-args \
 	--rsh='ssh$(PORT:%= -p %)$(JUMP:%= -J %)$(SSH_OPTIONS:%= %)'
 
 push:  ## copy the code to REMOTE on HOST: nothing that git ignores, and nothing is deleted there
-	$(remote) --executability --exclude=.git --filter=':- .gitignore' --info=stats1 $(ARGS) \
+	@! git rev-parse --verify --quiet HEAD > /dev/null || \
+	    { mkdir -p .revision && git rev-parse HEAD > .revision/commit && git diff HEAD > .revision/uncommitted.diff; }
+	$(remote) --executability --exclude=.git --include='/.revision/***' --filter=':- .gitignore' --info=stats1 $(ARGS) \
 	    ./ '$(HOST):$(REMOTE)/'
 	@echo "There:  cd $(REMOTE) && make setup EXTRAS=gpu && qsub -l tmem=16G,h_rt=12:0:0,gpu=true sge/train.sh sex_clf"
 

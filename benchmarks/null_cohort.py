@@ -8,11 +8,13 @@ with its 95 % interval by resampling subjects. An interval that does not contain
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 
 from tfmri.evaluation.intervals import percentile_intervals
 from tfmri.evaluation.metrics import metrics_of
+from tfmri.runs.directory import find_run
 
 PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
 
@@ -23,14 +25,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args()
-    pooled = []
+    pooled, name = [], Path(options.experiment).stem
     for seed in range(options.seeds):
         run = f"null-seed-{seed}"
         settings = ["data.labels=demo:null", f"seed={seed}", f"split.seed={seed}", *options.overrides]
         arguments = [part for setting in settings for part in ("--set", setting)]
         subprocess.run([*PROGRAM, "train", options.experiment, "--run", run, *arguments], check=True)
-        subprocess.run([*PROGRAM, "evaluate", f"{options.experiment}/{run}"], check=True)
-        pooled.append(pd.read_csv(f"runs/{options.experiment}/{run}/evaluation/test/predictions.csv"))
+        subprocess.run([*PROGRAM, "evaluate", f"{name}/{run}"], check=True)
+        pooled.append(pd.read_csv(find_run(f"{name}/{run}").evaluation("test") / "predictions.csv"))
     rows = pd.concat(pooled, ignore_index=True)
     classes = [column.removeprefix("p_") for column in rows if column.startswith("p_")]
 

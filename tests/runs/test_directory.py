@@ -1,8 +1,10 @@
+import re
+
 import pytest
 
 from tfmri.errors import InputError
-from tfmri.files import write_text
-from tfmri.runs.directory import all_runs, create_run, find_run, run_at
+from tfmri.files import write_json, write_text
+from tfmri.runs.directory import all_runs, create_run, find_run, new_name, point_latest, run_at
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def test_a_run_appears_whole_or_not_at_all(runs):
         create_run(run_at("sex", "a"), fail)
     assert list((runs / "sex").iterdir()) == []
     assert create_run(run_at("sex", "a"), begin)
-    assert sorted(path.name for path in (runs / "sex").iterdir()) == ["a", "latest"]
+    assert sorted(path.name for path in (runs / "sex").iterdir()) == ["a"]
 
 
 def test_of_two_jobs_that_begin_the_same_run_the_first_wins(runs):
@@ -36,6 +38,8 @@ def test_of_two_jobs_that_begin_the_same_run_the_first_wins(runs):
 def test_runs_are_found_by_path_by_name_and_as_the_latest(runs, monkeypatch):
     for name in ("a", "b"):
         create_run(run_at("sex", name), begin)
+    point_latest(run_at("sex", "a"))
+    point_latest(run_at("sex", "b"))
     assert find_run("sex/a").path == runs / "sex" / "a"
     assert find_run("sex/latest").path == runs / "sex" / "b"
     assert find_run("sex").path == runs / "sex" / "b"
@@ -53,3 +57,32 @@ def test_an_unknown_run_names_the_nearest(runs):
 def test_what_cannot_be_a_folder_is_refused_as_a_name(name):
     with pytest.raises(InputError, match="--run"):
         run_at("sex", name)
+
+
+def test_a_job_that_runs_again_has_the_same_name_and_other_runs_have_their_own(monkeypatch):
+    monkeypatch.setenv("JOB_ID", "4711")
+    monkeypatch.setenv("SGE_TASK_ID", "undefined")
+    assert new_name() == new_name() == "job-4711"
+    monkeypatch.setenv("SGE_TASK_ID", "3")
+    assert new_name() == "job-4711.3"
+    monkeypatch.delenv("JOB_ID")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{3}", new_name())
+
+
+def test_a_fit_is_trained_by_one_process_at_a_time(runs):
+    run = run_at("sex", "a")
+    create_run(run, begin)
+    with run.fit.held(), pytest.raises(InputError, match="another process"), run.fit.held():
+        pass
+    with run.fit.held():  # and by another afterwards
+        pass
+
+
+def test_a_fit_whose_model_stayed_on_the_cluster_is_finished_all_the_same(runs):
+    run = run_at("sex", "a")
+    create_run(run, begin)
+    assert not run.fit.finished
+    write_json(run.fit.provenance, {"started": "then"})
+    assert not run.fit.finished
+    write_json(run.fit.provenance, {"started": "then", "ended": "now"})
+    assert run.fit.finished

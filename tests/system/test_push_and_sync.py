@@ -129,6 +129,18 @@ def test_push_copies_the_code_and_nothing_else(site: Site):
     assert (site.cluster / "sge/logs").is_dir(), "Grid Engine needs the folder of its logs to be there"
 
 
+def test_what_is_pushed_says_which_commit_it_is(site: Site):
+    write(site.home / "tfmri" / "a.py", "first\n")
+    git = ["git", "-C", str(site.home), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    write(site.home / "tfmri" / "a.py", "second\n")
+    site.succeed("push")
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    assert (site.cluster / ".revision" / "commit").read_text() == commit
+    assert "+second" in (site.cluster / ".revision" / "uncommitted.diff").read_text()
+
+
 def test_a_second_push_brings_changes_and_leaves_what_was_made_there(site: Site):
     write(site.home / "tfmri/cli.py", "first")
     site.succeed("push")

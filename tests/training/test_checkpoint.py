@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from tfmri.errors import InputError
 from tfmri.training.checkpoint import load_newest, save
 
 
@@ -37,3 +39,13 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, caplog):
 
 def test_without_a_checkpoint_there_is_none(tmp_path):
     assert load_newest(tmp_path) is None
+
+
+def test_an_empty_newest_is_passed_over_and_nothing_but_damage_is_refused(tmp_path):
+    _save(tmp_path, 1)
+    _save(tmp_path, 2)
+    (tmp_path / "step-00000002.npz").write_bytes(b"")
+    assert load_newest(tmp_path).state == {"epoch": 1}
+    (tmp_path / "step-00000001.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="Begin a new run"):
+        load_newest(tmp_path)

@@ -85,6 +85,16 @@ CASES = {
     "unknown key": (lambda: None, ["--set", "training.epoch=9"], ["training.epoch", "Did you mean 'epochs'?"]),
     "impossible shape": (lambda: None, ["--set", "image.shape=[24,24,1]"], ["shape", "24"]),
     "unknown monitor": (lambda: None, ["--set", "training.monitor=validation_los"], ["monitor", "validation_loss"]),
+    "elastic deformation that folds": (
+        lambda: None,
+        ["--set", "augment=[{elastic: {displacement: 50}}]"],
+        ["augment, elastic", "50 mm"],
+    ),
+    "an age outside the bins": (
+        lambda: None,
+        ["--set", "targets={age: {task: soft_labels, range: [20, 60]}}"],
+        ["age", "outside the bins", "62"],
+    ),
     "no such device": (lambda: None, ["--set", "training.devices=[GPU:7]"], ["devices", "GPU:7", "CPU:0"]),
     "impossible run name": (lambda: None, ["--run", "a/b"], ["--run", "a/b"]),
 }

@@ -18,7 +18,7 @@ import pandas as pd
 Kind = Literal["classification", "regression"]
 Metrics = dict[str, Any]  # metric -> number, or (resamples,) float64
 
-LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse", "brier", "log_loss", "ece"})
+LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "brier", "log_loss", "ece"})
 CALIBRATION_BINS = 10
 
 

@@ -21,6 +21,7 @@ from tfmri.evaluation.trivial import trivial_metrics
 SMALLEST_GROUP = 10  # scans; below it a group's metrics are not given
 UNDEFINED_LIMIT = 0.1  # share of resamples without a value, beyond which there is no interval
 HEADLINES = ("balanced_accuracy", "roc_auc", "mae", "pearson_r")
+RESERVED = frozenset({"groups", "warnings"})  # keys beside the targets, so no names of targets
 UNITS = {"age": "years"}  # of targets whose unit the name says
 IN_WORDS = {
     "balanced_accuracy": "balanced accuracy",
@@ -138,7 +139,7 @@ def in_figures(entry: Mapping[str, Any]) -> str:
 
 
 def _targets(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: those for name, those in summary.items() if name not in ("groups", "warnings")}
+    return {name: those for name, those in summary.items() if name not in RESERVED}
 
 
 def _number(value: float | None) -> str:

@@ -60,6 +60,11 @@ class CachedScan:
     sha256: str
     record: dict[str, Any]
 
+    @property
+    def source_sha256(self) -> str:
+        """Of the file that was prepared."""
+        return self.record["source"]["sha256"]
+
 
 def prepare_scans(
     paths: Sequence[Path], preparation: Preparation, cache: Path, workers: int | None = None, shown: bool = True

@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 
 from tfmri.files import write_csv
+from tfmri.images.cache import CachedScan
 from tfmri.runs.directory import Run
 
+SOURCE, PREPARED = "source_sha256", "prepared_sha256"  # columns of scans.csv
 
-def write_cohort(run: Run, table: pd.DataFrame, sha256: Sequence[str]) -> None:
-    """Writes the scans, with the hash of each prepared image, and who stands on which side."""
-    write_csv(run.scans, table.drop(columns="split").assign(prepared_sha256=list(sha256)))
+
+def write_cohort(run: Run, table: pd.DataFrame, cached: Sequence[CachedScan]) -> None:
+    """Writes the scans, with the hashes of each file and of its prepared image, and who stands on which side."""
+    sources, prepared = [each.source_sha256 for each in cached], [each.sha256 for each in cached]
+    write_csv(run.scans, table.drop(columns="split").assign(**{SOURCE: sources, PREPARED: prepared}))
     write_csv(run.splits, table[["scan", "subject", "split"]])
 
 

@@ -1,12 +1,12 @@
 """The run directory as an object.
 
-runs/<experiment>/<run>/            `latest` beside it is a link to the newest
+runs/<experiment>/<run>/            `latest` beside it is a link to the one worked on last
     experiment.yaml                 every setting, defaults written out
-    scans.csv                       the cohort: ids, paths, targets, hash of each prepared scan
+    scans.csv                       the cohort: ids, paths, targets, hashes of each file and its prepared image
     splits.csv                      scan, subject, split
     provenance.json, uncommitted.diff, requirements.txt, warnings.log
     fits/whole/
-        provenance.json             the devices and threads it trained on, when it started and ended
+        provenance.json             the devices and threads it trained on, when it began and ended, restarts
         task.json                   what the task learnt from the training subjects
         checkpoints/                from which an interrupted fit goes on
         model.keras                 the best epoch
@@ -15,11 +15,14 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the newest
     evaluation/<split>/             predictions.csv, metrics.json, figures/
 """
 
+import fcntl
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -70,8 +73,26 @@ class Fit:
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end: the learning curves are drawn last."""
-        return self.learning_curves.exists() and self.model.exists()
+        """Whether training came to its end, which is written last."""
+        return self.provenance.exists() and "ended" in json.loads(self.provenance.read_text())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training this fit; the system lets go of it if this one dies.
+
+        Raises:
+            InputError: if another process is training it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                advice = "Wait for it, or begin another run with another name"
+                raise InputError(
+                    Problem(str(self.path), "another process is training this run", advice=advice)
+                ) from None
+            yield
 
 
 @dataclass(frozen=True)
@@ -137,8 +158,15 @@ def runs_root() -> Path:
 
 
 def new_name() -> str:
-    """A run's name when nobody gives one: the time it was made."""
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    """A run's name when nobody gives one.
+
+    A Grid Engine job gets the same name each time it is run again, and so goes on with its run; other runs are named
+    for the time they were begun.
+    """
+    if "JOB_ID" in os.environ:
+        task = os.environ.get("SGE_TASK_ID", "undefined")
+        return f"job-{os.environ['JOB_ID']}" + ("" if task == "undefined" else f".{task}")
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
 
 
 def run_at(experiment: str, name: str) -> Run:
@@ -172,7 +200,6 @@ def create_run(run: Run, write: Callable[[Run], None]) -> bool:
             return False
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _point_latest(run)
     return True
 
 
@@ -203,7 +230,8 @@ def all_runs() -> list[Run]:
     return sorted(runs, key=lambda run: run.experiment.stat().st_mtime)
 
 
-def _point_latest(run: Run) -> None:
+def point_latest(run: Run) -> None:
+    """Makes `latest` mean this run of its experiment."""
     beside = run.path.parent / f".latest-{run.path.name}"
     beside.unlink(missing_ok=True)
     beside.symlink_to(run.path.name)

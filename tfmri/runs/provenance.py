@@ -1,9 +1,11 @@
 """Where a result comes from: command, versions, code, machine."""
 
 import hashlib
+import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import tfmri
+from tfmri.runs.directory import Run
 
+SOURCE = Path(tfmri.__file__).resolve().parent.parent
+PUSHED = SOURCE / ".revision"  # what `make push` says of the code it sends without its .git
 PACKAGES = (
     "tfmri",
     "tensorflow",
@@ -64,22 +69,43 @@ def installed_versions() -> str:
 
 def uncommitted_changes() -> str:
     """The difference of the program's working tree to its commit; empty outside a git checkout."""
-    return _git("diff", "HEAD") or ""
+    changes = _git("diff", "HEAD")
+    if changes is None and (PUSHED / "uncommitted.diff").exists():
+        return (PUSHED / "uncommitted.diff").read_text()
+    return changes or ""
+
+
+def resume_command(run: Run) -> str:
+    """The command that began a run, naming the run: it goes on where that stopped."""
+    command = json.loads(run.provenance.read_text())["command"]
+    arguments = command.removeprefix("tfmri ")
+    return f"{program()} {arguments}" + ("" if " --run" in arguments else f" --run {run.path.name}")
+
+
+def program() -> str:
+    """What a person types to call this program: `tfmri`, or its path where the shell would not find it."""
+    found = shutil.which("tfmri")
+    if found and Path(found).resolve() == Path(sys.argv[0]).resolve():
+        return "tfmri"
+    inside = Path(sys.argv[0]).is_relative_to(Path.cwd())
+    return str(Path(sys.argv[0]).relative_to(Path.cwd())) if inside else sys.argv[0]
 
 
 def _git_state() -> dict[str, Any] | None:
     commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain"))}
+    if commit is not None:
+        return {"commit": commit.strip(), "dirty": bool(_git("status", "--porcelain"))}
+    if (PUSHED / "commit").exists():
+        changes = (PUSHED / "uncommitted.diff").read_text()
+        return {"commit": (PUSHED / "commit").read_text().strip(), "dirty": bool(changes)}
+    return None
 
 
 def _git(*arguments: str) -> str | None:
-    source = Path(tfmri.__file__).resolve().parent.parent
-    if not (source / ".git").exists():
+    if not (SOURCE / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(SOURCE), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout

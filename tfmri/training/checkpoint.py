@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tfmri.errors import InputError, Problem
 from tfmri.files import whole_path
 
 KEPT = 2
@@ -50,13 +51,18 @@ def save(
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be read; None where there is none."""
+    """The newest checkpoint that can be read; None where there is none.
+
+    Raises:
+        InputError: if there are checkpoints and none can be read.
+    """
+    path = None
     for path in sorted(folder.glob("step-*.npz"), reverse=True):
         try:
             with np.load(path, allow_pickle=False) as archive:
                 entries = {name: archive[name] for name in archive.files}
             state = json.loads(entries.pop("state").tobytes())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             log.warning("%s is damaged and passed over: %s", path, error)
             continue
         return Checkpoint(
@@ -64,4 +70,6 @@ def load_newest(folder: Path) -> Checkpoint | None:
             {name.removeprefix("array_"): array for name, array in entries.items() if name.startswith("array_")},
             state,
         )
+    if path is not None:
+        raise InputError(Problem(str(folder), "no checkpoint here can be read", advice="Begin a new run"))
     return None

@@ -174,7 +174,7 @@ def _epoch_summary(fitting: Fitting, position: _Position, predict: Callable) -> 
     losses = np.concatenate(position.losses)
     if not np.isfinite(losses).all():
         scans = fitting.samples.scans[np.concatenate(position.rows)[~np.isfinite(losses)]]
-        advice = "Lower the learning rate, or look at these scans with `tfmri preview`"
+        advice = "Lower training.optimizer.learning_rate, or look at these scans"
         found = f"the loss is not a number for {', '.join(dict.fromkeys(scans[:5]))}"
         raise InputError(Problem(f"epoch {position.epoch + 1}", found, advice=advice))
     steps = (position.epoch + 1) * fitting.steps_per_epoch

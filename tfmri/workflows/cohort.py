@@ -1,16 +1,22 @@
-"""From the `data`, `targets` and `image` of an experiment to scans that are known and prepared."""
+"""From the `data`, `targets` and `image` of an experiment, or from a run, to scans that are known and prepared."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from tfmri.cohort.table import Cohort, read_labels
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.schema import Experiment
 from tfmri.images.cache import CachedScan, prepare_scans
 from tfmri.images.prepare import Preparation
+from tfmri.runs.cohort import PREPARED, SOURCE, read_cohort
+from tfmri.runs.directory import Run
 
 DEMO = "demo"
+log = logging.getLogger(__name__)
 
 
 def labels_file(labels: str) -> Path:
@@ -21,9 +27,8 @@ def labels_file(labels: str) -> Path:
 
     variant = labels.partition(":")[2] or DEMO
     if variant not in VARIANTS:
-        raise InputError(
-            Problem("data.labels", f"there is no phantom cohort '{variant}'", f"one of {', '.join(VARIANTS)}")
-        )
+        found = f"there is no phantom cohort '{variant}'"
+        raise InputError(Problem("data.labels", found, f"one of {', '.join(VARIANTS)}"))
     return ensure_cohort(demo_folder(variant), variant).absolute()
 
 
@@ -33,15 +38,13 @@ def demo_folder(variant: str) -> Path:
 
 
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
-    """The table of scans of an experiment, and the labels file it was read from."""
+    """The table of scans of an experiment, and the labels file it was read from. Prints what was assumed."""
     path = labels_file(experiment.data.labels)
     targets = {name: target.classes for name, target in experiment.targets.items()}
-    return read_labels(path, targets, experiment.data.columns, experiment.data.where), path
-
-
-def preparation(experiment: Experiment) -> Preparation:
-    """How an experiment wants its scans."""
-    return Preparation(experiment.image.spacing, experiment.image.shape, experiment.image.normalise)
+    cohort = read_labels(path, targets, experiment.data.columns, experiment.data.where)
+    for note in cohort.notes:
+        print(f"note: {note}")
+    return cohort, path
 
 
 def cache_folder() -> Path:
@@ -51,4 +54,34 @@ def cache_folder() -> Path:
 
 def prepare(paths: Sequence[str], experiment: Experiment, workers: int | None = None) -> list[CachedScan]:
     """The prepared scans of `paths`, in their order, from the cache where they are in it."""
-    return prepare_scans([Path(path) for path in paths], preparation(experiment), cache_folder(), workers)
+    image = experiment.image
+    preparation = Preparation(image.spacing, image.shape, image.normalise)
+    return prepare_scans([Path(path) for path in paths], preparation, cache_folder(), workers)
+
+
+def run_table(run: Run, experiment: Experiment) -> pd.DataFrame:
+    """The scans of a run with their splits."""
+    return read_cohort(run, experiment.target, experiment.targets[experiment.target].classes is None)
+
+
+def run_scans(table: pd.DataFrame, experiment: Experiment) -> list[CachedScan]:
+    """The prepared scans of a run's table, whose files must be those that the run began with.
+
+    Raises:
+        InputError: if a file was changed since.
+    """
+    cached = prepare(table["path"].tolist(), experiment)
+    advice = "Put it back, or begin a new run"
+    changed = [
+        Problem(path, "this scan has changed since the run began", "the same file", advice)
+        for path, known, each in zip(table["path"], table[SOURCE], cached, strict=True)
+        if each.source_sha256 != known
+    ]
+    if changed:
+        raise InputError(*changed)
+    others = sum(each.sha256 != known for known, each in zip(table[PREPARED], cached, strict=True))
+    if others:
+        log.warning(
+            "%d of %d scans came out of the preparation with other voxels than when the run began", others, len(table)
+        )
+    return cached

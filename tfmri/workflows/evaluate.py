@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tfmri.errors import InputError, Problem
-from tfmri.evaluation.figures import write_figures
+from tfmri.evaluation.figures import histogram_by_split, write_figures
 from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import headline, summarise
 from tfmri.experiment.load import load_experiment
@@ -16,9 +16,9 @@ from tfmri.files import write_csv, write_json
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of
 from tfmri.runs.directory import Run
+from tfmri.runs.provenance import program, resume_command
 from tfmri.training.startup import load_tensorflow
-from tfmri.workflows.cohort import DEMO
-from tfmri.workflows.train import checked_scans, run_table
+from tfmri.workflows.cohort import DEMO, run_scans, run_table
 
 SPLITS = ("test", "validation", "train")
 
@@ -32,8 +32,10 @@ def evaluate(run: Run, split: str) -> None:
     if split not in SPLITS:
         raise InputError(Problem("--split", f"'{split}'", f"one of {', '.join(SPLITS)}"))
     if not run.fit.finished:
-        advice = f"Go on with it: tfmri train {run.path.parent.name} --run {run.path.name}"
-        raise InputError(Problem(run.label, "training has not ended", advice=advice))
+        raise InputError(Problem(run.label, "training has not ended", advice=f"Go on with it: {resume_command(run)}"))
+    if not run.fit.model.exists():
+        advice = "Fetch it: make sync WEIGHTS=1"
+        raise InputError(Problem(str(run.fit.model), "the model is not here", advice=advice))
     experiment = load_experiment(run.experiment)
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
@@ -49,6 +51,7 @@ def evaluate(run: Run, split: str) -> None:
     write_csv(folder / "predictions.csv", predictions)
     write_json(folder / "metrics.json", summary)
     write_figures(predictions, kind, classes, folder / "figures", seed, resamples)
+    histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
     print(_whereabouts(run, folder))
     print(f"\n{split} split")
     print(headline(summary, best_reachable(run, experiment)))
@@ -57,7 +60,7 @@ def evaluate(run: Run, split: str) -> None:
 
 def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFrame:
     """predictions.csv of the scans in `table`: one row each, in its order."""
-    cached = checked_scans(table, experiment)
+    cached = run_scans(table, experiment)
 
     load_tensorflow()
     import keras
@@ -67,7 +70,8 @@ def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFr
     from tfmri.training.devices import set_up
 
     settings = experiment.training
-    strategy = set_up(settings.devices, settings.threads, settings.deterministic, experiment.seed)
+    # On the devices there are: the machine that evaluates need not be the one that trained.
+    strategy = set_up(None, settings.threads, settings.deterministic, experiment.seed)
     task = load_task(json.loads(run.fit.task.read_text()))
     samples = make_samples(table, cached, task, experiment.target, experiment.image.shape)
     with strategy.scope():
@@ -100,12 +104,13 @@ def _whereabouts(run: Run, folder: Path) -> str:
 
 def _next_commands(run: Run, split: str) -> str:
     other = "validation" if split == "test" else "test"
-    experiment = run.path.parent.name
+    begun = resume_command(run).partition(" --run ")[0]
+    epochs = 2 * load_experiment(run.experiment).training.epochs
     commands = {
         "make tensorboard": "watch the curves",
-        f"tfmri evaluate {run.label} --split {other}": "the other split",
-        f"make train EXP={experiment} ARGS='--set training.epochs=30'": "train longer",
-        f"make train EXP={experiment} LABELS=path/labels.csv": "your own scans",
+        f"{program()} evaluate {run.label} --split {other}": "the other split",
+        f"{begun} --set training.epochs={epochs}": "train longer",
+        f"{begun} --set data.labels=path/labels.csv": "your own scans",
     }
     width = max(map(len, commands))
     return "\n".join(["", "next:", *(f"  {command:<{width}}  {does}" for command, does in commands.items())])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfmri.augment.recipe import parse_recipe
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import Experiment
 from tfmri.runs.cohort import rows_of
@@ -21,12 +22,14 @@ class Learner:
         task: fitted to the training subjects.
         model: untrained, in the strategy's scope.
         optimizer: built for the model.
+        augment: (images, seeds, backgrounds) -> augmented images.
     """
 
     strategy: Any
     task: Any
     model: Any
     optimizer: Any
+    augment: Any
 
     @property
     def parameters(self) -> int:
@@ -40,12 +43,14 @@ class Learner:
 
 
 def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
-    """Imports TensorFlow, sets up its devices, and builds task, model and optimizer for the training rows of `table`.
+    """Imports TensorFlow, sets up its devices, and builds what learns from the training rows of `table`.
 
     Raises:
-        InputError: devices that are not there, a batch they cannot share, an impossible shape or setting.
+        InputError: devices that are not there, a batch they cannot share, an impossible shape or setting, a target of
+            any row that the task has no code for.
     """
     load_tensorflow()
+    from tfmri.augment.apply import make_augment
     from tfmri.models.registry import build_model
     from tfmri.tasks.registry import make_task
     from tfmri.training.devices import set_up
@@ -58,6 +63,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     check_devices(settings.batch_size, replicas)
     truth = table[name].iloc[rows_of(table, "train")]
     task = make_task(experiment.targets[name].task, truth, **experiment.targets[name].settings)
+    task.encode(table[name])  # for its mistakes
     _check_monitor(settings.monitor, task, truth)
     steps = len(truth) // settings.batch_size
     with strategy.scope():
@@ -73,7 +79,8 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
         warmup = round(steps * course.warmup_epochs)
         rate = learning_rate(course.name, how.learning_rate, steps * settings.epochs, warmup)
         optimizer = make_optimizer(how.name, rate, how.weight_decay, how.momentum, model.trainable_variables)
-    return Learner(strategy, task, model, optimizer)
+    augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
+    return Learner(strategy, task, model, optimizer, augment)
 
 
 def _check_monitor(monitor: str, task: Any, truth: pd.Series) -> None:

@@ -2,25 +2,25 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfmri.augment.recipe import parse_recipe
 from tfmri.cohort.splits import assign_splits
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
-from tfmri.images.cache import CachedScan
 from tfmri.images.montage import montage
 from tfmri.machine import processors
 from tfmri.pipeline.samples import Samples, make_samples
-from tfmri.runs.cohort import read_cohort, rows_of, write_cohort
-from tfmri.runs.directory import Run, create_run, new_name, run_at
-from tfmri.runs.provenance import describe, installed_versions, now, uncommitted_changes
-from tfmri.workflows.cohort import load_cohort, prepare
+from tfmri.runs.cohort import rows_of, write_cohort
+from tfmri.runs.directory import Fit, Run, create_run, new_name, point_latest, run_at
+from tfmri.runs.provenance import describe, installed_versions, now, resume_command, uncommitted_changes
+from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table
 from tfmri.workflows.learner import Learner, make_learner
 
 
@@ -38,32 +38,42 @@ def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run,
         The run, and the exit code: 0 when finished, 99 or 130 when asked to stop.
     """
     run = run_at(name, run_name or new_name())
-    if run.experiment.exists():
-        changed = difference(load_experiment(run.experiment), experiment)
-        if changed:
-            found = f"this run has other settings ({'; '.join(changed)})"
-            advice = "Go on with the settings it began with, or give the new run another name"
-            raise InputError(Problem(f"--run {run.path.name}", found, advice=advice))
+    learner = None if run.experiment.exists() else _begin(run, experiment)
+    point_latest(run)
+    changed = difference(load_experiment(run.experiment), experiment)
+    if changed:
+        found = f"this run has other settings ({'; '.join(changed)})"
+        advice = "Go on with the settings it began with, or give the new run another name"
+        raise InputError(Problem(f"--run {run.path.name}", found, advice=advice))
+    with run.fit.held(), _warnings_kept(run):
         if run.fit.finished:
             print(f"The run {run.label} is finished; nothing to do.")
             return run, 0
-        learner = make_learner(experiment, run_table(run, experiment))
-    else:
-        learner = _begin(run, experiment)
-    log = logging.FileHandler(run.warnings)
-    logging.getLogger("tfmri").addHandler(log)
+        table = run_table(run, experiment)
+        return run, _fit(run, experiment, table, learner or make_learner(experiment, table))
+
+
+@contextmanager
+def _warnings_kept(run: Run) -> Iterator[None]:
+    """Sends the program's warnings to the terminal and to the run's own file."""
+    handlers: list[logging.Handler] = [logging.FileHandler(run.warnings), logging.StreamHandler()]
+    for handler in handlers:
+        logging.getLogger("tfmri").addHandler(handler)
     try:
-        return run, _fit(run, experiment, learner)
+        yield
     finally:
-        logging.getLogger("tfmri").removeHandler(log)
-        log.close()
+        for handler in handlers:
+            logging.getLogger("tfmri").removeHandler(handler)
+            handler.close()
 
 
-def _begin(run: Run, experiment: Experiment) -> Learner:
-    """Reads the cohort, builds what learns, prepares the scans, and only then writes the run."""
+def _begin(run: Run, experiment: Experiment) -> Learner | None:
+    """Reads the cohort, builds what learns, prepares the scans, and only then writes the run.
+
+    Returns:
+        What learns; None if another process wrote the same run first.
+    """
     cohort, labels = load_cohort(experiment)
-    for note in cohort.notes:
-        print(f"note: {note}")
     split, stratify = experiment.split, experiment.split.stratify
     if stratify is None:
         stratify = [experiment.target, *(["site"] if cohort.table["site"].nunique() > 1 else [])]
@@ -75,7 +85,7 @@ def _begin(run: Run, experiment: Experiment) -> Learner:
 
     def write(new: Run) -> None:
         write_text(new.experiment, dump(experiment))
-        write_cohort(new, table, [each.sha256 for each in cached])
+        write_cohort(new, table, cached)
         write_json(new.provenance, describe(labels, {"seed": experiment.seed, "split.seed": split.seed}))
         write_text(new.requirements, installed_versions())
         write_text(new.warnings, "".join(f"{note}\n" for note in cohort.notes))
@@ -83,8 +93,7 @@ def _begin(run: Run, experiment: Experiment) -> Learner:
         if changes:
             write_text(new.uncommitted, changes)
 
-    create_run(run, write)
-    return learner
+    return learner if create_run(run, write) else None
 
 
 def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
@@ -111,27 +120,25 @@ def _cohort_line(table: pd.DataFrame) -> str:
     return f"{len(table)} scans of {table['subject'].nunique()} subjects: {sides}"
 
 
-def _fit(run: Run, experiment: Experiment, learner: Learner) -> int:
+def _fit(run: Run, experiment: Experiment, table: pd.DataFrame, learner: Learner) -> int:
     """Trains the fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
-    from tfmri.augment.apply import make_augment
-    from tfmri.evaluation.figures import learning_curves
-    from tfmri.training.callbacks.best_model import BestModel, best_row
+    from tfmri.evaluation.figures import best_epoch, learning_curves
+    from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
     from tfmri.training.interruption import Interruption
     from tfmri.training.loop import Fitting
     from tfmri.training.loop import train as run_loop
 
-    table, settings, fit = run_table(run, experiment), experiment.training, run.fit
-    cached = checked_scans(table, experiment)
+    settings, fit = experiment.training, run.fit
+    cached = run_scans(table, experiment)
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape)
-    augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
     train_rows = rows_of(table, "train")
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
         task=learner.task,
-        augment=augment,
+        augment=learner.augment,
         samples=samples,
         truth=table[experiment.target],
         train_rows=train_rows,
@@ -144,24 +151,32 @@ def _fit(run: Run, experiment: Experiment, learner: Learner) -> int:
         callbacks=[
             BestModel(fit.model, settings.monitor),
             History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
-            Events(fit.logs, _picture(samples, train_rows, augment, experiment)),
+            Events(fit.logs, _picture(samples, train_rows, learner.augment, experiment)),
         ],
     )
     write_json(fit.task, learner.task.to_config())
-    about = {"started": now(), "devices": learner.devices, "threads": settings.threads or processors()}
+    about = _begin_or_go_on(fit) | {"devices": learner.devices, "threads": settings.threads or processors()}
     write_json(fit.provenance, about)
     print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {run.path}")
     with Interruption() as interruption:
         history = run_loop(fitting, interruption)
     if len(history) < settings.epochs:
-        print(f"Stopped and saved. This goes on with it:\n  {_resume_command(run)}")
+        print(f"Stopped and saved. This goes on with it:\n  {resume_command(run)}")
         return interruption.exit_code
-    write_json(fit.provenance, about | {"ended": now()})
-    best = best_row(history, settings.monitor)
+    best = history[history["epoch"] == best_epoch(history, settings.monitor)].iloc[0]
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))
     print(f"best epoch {best['epoch']:.0f}: {numbers}")
     learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
+    write_json(fit.provenance, about | {"ended": now()})
     return 0
+
+
+def _begin_or_go_on(fit: Fit) -> dict[str, Any]:
+    """When the fit was started, and how often again."""
+    if not fit.provenance.exists():
+        return {"started": now(), "restarts": 0}
+    before = json.loads(fit.provenance.read_text())
+    return {"started": before["started"], "restarts": before["restarts"] + 1}
 
 
 def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: Experiment) -> Callable:
@@ -177,31 +192,3 @@ def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: 
         return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
 
     return picture
-
-
-def run_table(run: Run, experiment: Experiment) -> pd.DataFrame:
-    """The scans of a run with their splits."""
-    return read_cohort(run, experiment.target, experiment.targets[experiment.target].classes is None)
-
-
-def _resume_command(run: Run) -> str:
-    """The command that began the run, naming the run."""
-    command = json.loads(run.provenance.read_text())["command"]
-    return command if "--run" in command else f"{command} --run {run.path.name}"
-
-
-def checked_scans(table: pd.DataFrame, experiment: Experiment) -> list[CachedScan]:
-    """The prepared scans of a run's table, which must be those that the run began with.
-
-    Raises:
-        InputError: if a scan was changed since.
-    """
-    cached = prepare(table["path"].tolist(), experiment)
-    changed = [
-        Problem(path, "this scan has changed since the run began", "the same voxels", "Put it back, or begin a new run")
-        for path, known, each in zip(table["path"], table["prepared_sha256"], cached, strict=True)
-        if each.sha256 != known
-    ]
-    if changed:
-        raise InputError(*changed)
-    return cached

@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from tfmri.evaluation.metrics import LOWER_IS_BETTER
 from tfmri.files import whole_path
 from tfmri.training.callbacks.state import StatefulCallback
-
-LOWER_IS_BETTER = ("loss", "mae", "mse", "rmse", "brier")
 
 
 class BestModel(StatefulCallback):
@@ -27,7 +24,7 @@ class BestModel(StatefulCallback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compares, and saves if better."""
         value = (logs or {})[self.monitor]
-        lower = self.monitor.endswith(LOWER_IS_BETTER)
+        lower = self.monitor.removeprefix("validation_") in LOWER_IS_BETTER
         if self.best is None or (value < self.best if lower else value > self.best):
             self.best = value
             with whole_path(self.path) as path:
@@ -40,9 +37,3 @@ class BestModel(StatefulCallback):
     def set_state(self, state: dict[str, Any]) -> None:
         """The best value of the training that goes on."""
         self.best = state["best"]
-
-
-def best_row(history: pd.DataFrame, monitor: str) -> pd.Series:
-    """The row of `history` whose model was kept."""
-    column = history[monitor]
-    return history.iloc[column.argmin() if monitor.endswith(LOWER_IS_BETTER) else column.argmax()]
