@@ -99,6 +99,12 @@ def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_
             ["training.schedule.warmup_epochs", "finite"],
         ),
         ({**SMALL, "targets": {"age": {"task": "soft_labels", "sigma": math.inf}}}, ["targets.age.sigma", "finite"]),
+        (SMALL | {"augment": {"noise": {"sd": 0.1}}}, ["augment: {'noise'", "a list of transforms", "{noise: {sd:"]),
+        (SMALL | {"augment": 3}, ["augment: 3", "a list of transforms"]),
+        (SMALL | {"augment": [3]}, ["augment, transform 1: 3", "one name with its settings"]),
+        (SMALL | {"training": {"devices": ["GPU:0", "gpu:0"]}}, ["training.devices", "GPU:0 stands there more than"]),
+        (SMALL | {"targets": {"groups": {"task": "regression"}}}, ["targets", "'groups' cannot be", "data.columns"]),
+        (SMALL | {"targets": {"warnings": {"task": "regression"}}}, ["targets", "'warnings' cannot be"]),
         (sexes(3), ["targets.sex", "classes is 3", "{f: [f, female], m: [m, male]}"]),
         (sexes("fm"), ["targets.sex", "classes is 'fm'", "{f: [f, female], m: [m, male]}"]),
         (sexes([["f"], "m"]), ["targets.sex", "['f'] cannot be a class"]),
@@ -140,6 +146,32 @@ def test_settings_are_changed_from_the_command_line(write):
         "training.optimizer.learning_rate: 0.001 -> 0.01",
         "data.columns.sex: (not set) -> gender",
     ]
+
+
+def test_what_training_does_not_depend_on_is_no_difference(write):
+    path = write(SMALL)
+    overrides = ["cluster.h_rt='48:00:00'", "cluster.gpus=2", "evaluation.resamples=5000"]
+    more = load_experiment(path, overrides)
+    assert more != load_experiment(path)
+    assert difference(load_experiment(path), more) == []
+    assert difference(load_experiment(path), load_experiment(path, [*overrides, "seed=1"])) == ["seed: 0 -> 1"]
+
+
+@pytest.mark.parametrize("text", ["`age at scan` > 18", "site != 'A' # B", "age > 3 and {x}: [", "@a", "yes", "18"])
+def test_queries_and_paths_from_the_command_line_are_taken_as_they_stand(write, text):
+    overrides = [f"data.where={text}", f"data.labels={text}", f"data.columns.sex={text}"]
+    data = load_experiment(write(SMALL), overrides).data
+    assert (data.where, data.labels, data.columns) == (text, text, {"sex": text})
+
+
+@pytest.mark.parametrize("none", ["", "null", "~"])
+def test_a_query_is_taken_back_from_the_command_line(write, none):
+    path = write(SMALL | {"data": {"labels": "a", "where": "age > 3"}})
+    assert load_experiment(path, [f"data.where={none}"]).data.where is None
+
+
+def test_columns_as_a_whole_are_read_as_yaml(write):
+    assert load_experiment(write(SMALL), ["data.columns={sex: gender}"]).data.columns == {"sex": "gender"}
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "training.epochs=[1"])

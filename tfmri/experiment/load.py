@@ -11,6 +11,10 @@ from pydantic import ValidationError
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import Experiment
 
+# Sections that nothing of training depends on. A stopped job may need more of the cluster to go on, and an evaluation
+# may want other intervals: neither makes another run of it.
+NOT_OF_TRAINING = ("evaluation", "cluster")
+
 
 def find_experiment(name: str) -> Path:
     """The file of an experiment: a path, or a name in `experiments/` of the current folder or of one above it.
@@ -43,7 +47,8 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
 
     Args:
         path: a YAML file.
-        overrides: `section.key=value`, values read as YAML, applied in order.
+        overrides: `section.key=value`, applied in order. Values are read as YAML; those of the keys in `data` are text
+            as it stands, since queries and paths may hold what YAML takes for its own (`null` still stands for none).
 
     Raises:
         InputError: all problems of the file at once, each with its key.
@@ -83,8 +88,13 @@ def dump(experiment: Experiment) -> str:
 
 
 def difference(old: Experiment, new: Experiment) -> list[str]:
-    """What differs between two experiments, one line a key: `training.epochs: 12 -> 3`."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    """What differs between two experiments, one line a key: `training.epochs: 12 -> 3`.
+
+    Only what training depends on: all but the sections `NOT_OF_TRAINING`.
+    """
+    before, after = (
+        _flat(experiment.model_dump(mode="json", exclude=set(NOT_OF_TRAINING))) for experiment in (old, new)
+    )
     keys = [*before, *(key for key in after if key not in before)]
     missing = "(not set)"
     return [
@@ -108,11 +118,14 @@ def _set(settings: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise InputError(Problem(f"--set {override}", "no `key=value`", "such as --set training.epochs=3"))
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(Problem(f"--set {override}", f"the value '{value}' is not YAML")) from None
     *sections, last = key.strip().split(".")
+    if sections[:1] == ["data"] and last != "columns":
+        parsed = None if value.strip() in ("", "null", "~") else value.strip()
+    else:
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(Problem(f"--set {override}", f"the value '{value}' is not YAML")) from None
     inner = settings
     for section in sections:
         if not isinstance(inner.get(section), dict):

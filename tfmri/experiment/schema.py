@@ -150,6 +150,14 @@ class Training(Section):
     threads: Count | None = None  # of one operation; none: one per core this process may use
     deterministic: bool = True  # the same seed gives the same weights, bit for bit on CPU
 
+    @field_validator("devices")
+    @classmethod
+    def _each_once(cls, devices: list[str] | None) -> list[str] | None:
+        names = [name.upper() for name in devices or ()]
+        if again := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{again} stands there more than once; name each device once")
+        return devices
+
 
 class Evaluation(Section):
     """How results are summed up."""
@@ -173,7 +181,7 @@ class Experiment(Section):
     targets: dict[str, Target]
     image: Image = Image()
     split: Split = Split()
-    augment: str | list[str | dict[str, Any]] = Field(default="standard", validate_default=True)
+    augment: list[dict[str, dict[str, Any]]] = Field(default="standard", validate_default=True)
     model: Model = Field(default=Model(), validate_default=True)
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -184,6 +192,13 @@ class Experiment(Section):
     def _known_task(cls, targets: dict[str, Target]) -> dict[str, Target]:
         if len(targets) != 1:
             raise ValueError(f"{len(targets)} targets given, and a model has one: write one experiment file for each")
+        from tfmri.evaluation.summary import RESERVED  # here, for reading a file takes no pandas otherwise
+
+        for name in targets.keys() & RESERVED:
+            raise ValueError(
+                f"'{name}' cannot be a target's name, since metrics.json has other things under it: rename the column, "
+                f"or call the target otherwise and give its column with data.columns"
+            )
         return {name: _with_every_setting(target, f"targets.{name}") for name, target in targets.items()}
 
     @field_validator("model")
@@ -191,9 +206,9 @@ class Experiment(Section):
     def _known_model(cls, model: Model) -> Model:
         return Model(name=model.name, **check_model(model.name, model.options))
 
-    @field_validator("augment")
+    @field_validator("augment", mode="before")
     @classmethod
-    def _known_recipe(cls, augment: str | list[str | dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    def _known_recipe(cls, augment: Any) -> list[dict[str, dict[str, Any]]]:
         """Ranges and probabilities written out, so that a run keeps them when a named recipe changes."""
         return recipe_to_config(parse_recipe(augment))
 
