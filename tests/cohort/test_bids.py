@@ -79,6 +79,25 @@ def test_the_standards_own_id_goes_before_other_ids_and_no_column_is_lost(tmp_pa
     assert list(table["file_path"]) == ["x", "y"]
 
 
+def test_a_column_that_has_the_name_under_which_another_is_kept_stays_apart_from_it(tmp_path):
+    rows = "participant_id\tpath\tfile_path\nsub-01\tx\tp\nsub-02\ty\tq\n"
+    table = bids(dataset(tmp_path, ONE, TWO, table=rows)).table
+    assert list(table.columns) == ["subject", "path", "file_path_", "file_path"]
+    assert list(table["file_path_"]) == ["x", "y"] and list(table["file_path"]) == ["p", "q"]
+
+
+def test_a_labels_file_that_holds_something_else_is_not_overwritten(tmp_path):
+    table = bids(dataset(tmp_path, ONE, TWO)).table
+    path = tmp_path / "labels.csv"
+    write_labels(table, path)
+    write_labels(table, path)
+    path.write_text(path.read_text().replace("sub-02,", "sub-2,"))
+    corrected = path.read_text()
+    with pytest.raises(InputError, match=r"labels\.csv: the file is there.*--output, or delete"):
+        write_labels(table, path)
+    assert path.read_text() == corrected
+
+
 def test_what_is_dropped_is_told_with_the_reason(tmp_path):
     rows = "participant_id\tage\nsub-01\t30\nsub-1\t30\nsub-3\t40\nsub-04\t50\nsub-04\t51\nsub-05\t60\nsub-05\t60\n"
     names = {n: f"sub-{n:02}/anat/sub-{n:02}_T1w.nii.gz" for n in range(1, 8)}

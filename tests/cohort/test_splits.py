@@ -180,7 +180,7 @@ def test_an_unknown_column_to_stratify_by_names_the_nearest():
 
 def test_fewer_subjects_than_splits_are_refused():
     found = problem(cohort(2), 0.2, 0.2, [], 0)
-    assert found.found == "2 subjects for train, validation, test"
+    assert (found.found, found.advice) == ("2 subjects for train, validation, test", "Add subjects.")
 
 
 def test_a_split_column_that_makes_no_sense_is_refused():

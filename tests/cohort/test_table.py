@@ -75,6 +75,20 @@ def test_columns_can_be_named_and_others_stay_untouched(study):
     assert set(cohort.table["score"]) == {"n/a"}
 
 
+def test_a_column_is_kept_under_a_name_that_no_other_has(study):
+    lines = [line + end for line, end in zip(GOOD, (",scan,file_scan,file_scan_", *[",a,b,c"] * 6), strict=True)]
+    cohort = read_labels(study(*lines), SEX)
+    assert list(cohort.table.columns)[7:] == ["age", "file_scan__", "file_scan", "file_scan_"]
+    assert cohort.table.iloc[0, 8:].tolist() == ["a", "b", "c"]
+    assert any("'scan' is kept as 'file_scan__'" in note for note in cohort.notes)
+
+
+def test_a_column_whose_name_the_settings_give_to_another_is_kept(study):
+    lines = [line + end for line, end in zip(GOOD, (",Educ,education", *[",12,high"] * 6), strict=True)]
+    table = read_labels(study(*lines), SEX, columns={"education": "Educ"}).table
+    assert (table["education"][0], table["file_education"][0]) == ("12", "high")
+
+
 def test_of_two_columns_for_the_same_thing_the_first_usual_one_is_taken_and_noted(study):
     lines = ["id," + GOOD[0].replace("subject", "participant_id"), *(f"x{n},{x}" for n, x in enumerate(GOOD[1:]))]
     cohort = read_labels(study(*lines), SEX)

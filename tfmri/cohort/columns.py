@@ -5,7 +5,7 @@ Names are compared without regard to case, spaces, dashes and underscores: ``Par
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from tfmri.cohort.sheet import Sheet
 from tfmri.errors import InputError, Problem
@@ -53,6 +53,19 @@ OPTIONAL = ("session", "site", "split")
 def plain(name: str) -> str:
     """A column name as it is compared: lower case, without spaces, dashes and underscores."""
     return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def kept_as(name: str, taken: Collection[str]) -> str:
+    """What a file's own column is called where tfmri needs its name: ``file_scan``, or ``file_scan_`` if that is taken.
+
+    Args:
+        name: of the column in the file.
+        taken: names that are in use; underscores are added until the result is none of them.
+    """
+    kept = f"file_{name}"
+    while kept in taken:
+        kept += "_"
+    return kept
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

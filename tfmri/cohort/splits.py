@@ -58,8 +58,7 @@ def assign_splits(table: pd.DataFrame, test: float, validation: float, stratify:
     groups = _groups(training, stratify)
     if len(groups) < len(shares):
         found = f"{len(groups)} subjects for {', '.join(shares)}"
-        advice = "Add subjects, or set the share of a split to 0."
-        raise InputError(Problem("split", found, "at least one subject for each split", advice))
+        raise InputError(Problem("split", found, "at least one subject for each split", "Add subjects."))
     by_class = bool(stratify) and not _is_number(training, stratify[0])
     sides = given.to_dict() | _deal(groups, shares, by_class, seed)
     return table["subject"].map(sides).astype("str").rename("split")

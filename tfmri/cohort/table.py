@@ -93,10 +93,11 @@ def read_labels(
     table["scan"] = scan_names(table)
     others = cells.drop(columns=list(dict.fromkeys(found.values())))
     extra = {found[name]: name for name in found if name not in table}
-    others = others.join(cells[list(extra)].rename(columns=extra))
-    taken = {name: f"file_{name}" for name in others if name in table}
+    ours = {*table, *extra.values()}
+    taken = {name: names.kept_as(str(name), {*ours, *others}) for name in others if name in ours}
     noted += [f"{path.name}: its column '{old}' is kept as '{new}'." for old, new in taken.items()]
-    table = table.join(others.rename(columns=taken)).reset_index(drop=True)
+    table = table.join(others.rename(columns=taken)).join(cells[list(extra)].rename(columns=extra))
+    table = table.reset_index(drop=True)
     return Cohort(table, (*noted, *_remarks(path, table, targets)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfmri.cohort.columns import find_columns
+from tfmri.cohort.columns import find_columns, kept_as
 from tfmri.cohort.layouts.layout import Layout
 from tfmri.cohort.sheet import Sheet, read_sheet
 from tfmri.errors import InputError, Problem
@@ -143,7 +143,7 @@ def _unmatched(subject: str, session: str, rows: list, people: dict, sheet: Shee
 def _covariates(sheet: Sheet, found: dict[str, str]) -> dict[str, str]:
     """Column of the table -> its name in labels.csv: its own, unless that is one of ours."""
     own = [str(column) for column in sheet.cells if column not in found.values()]
-    return {column: f"file_{column}" if column in OURS else column for column in own}
+    return {column: kept_as(column, own) if column in OURS else column for column in own}
 
 
 def _in_order(joined: list[dict], sheet: Sheet, found: dict[str, str]) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfmri.files import write_csv
+from tfmri.errors import InputError, Problem
+from tfmri.files import write_text
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,19 @@ def write_labels(table: pd.DataFrame, path: Path) -> None:
     """Writes a layout's table as a labels.csv at `path`.
 
     Images below the folder of `path` are named relative to it, so that the folder can move; others by absolute paths.
+
+    Raises:
+        InputError: `path` is there and holds something else, which may be work that exists nowhere else.
     """
     folder = path.absolute().parent.resolve()
 
     def seen_from_there(image: str) -> str:
         return str(Path(image).relative_to(folder)) if Path(image).is_relative_to(folder) else image
 
-    write_csv(path, table.assign(path=table["path"].map(seen_from_there)))
+    text = table.assign(path=table["path"].map(seen_from_there)).to_csv(index=False)
+    if path.exists() and path.read_bytes() != text.encode():
+        advice = "Write to another file with --output, or delete this one first."
+        raise InputError(
+            Problem(str(path), "the file is there, and holds something else than would be written", "", advice)
+        )
+    write_text(path, text)
