@@ -130,9 +130,9 @@ def test_ctrl_c_saves_and_the_command_it_prints_goes_on_to_the_same_weights(coho
     *_, said, command = lines
     assert "Stopped and saved" in said
     assert "not ended" in run("evaluate", "small/stopped", code=2)
-    *_, arguments = command.partition("train")
-    assert shlex.split(arguments) == [*settings, "--run", "stopped"]
-    run("train", *shlex.split(arguments))
+    _, *arguments = shlex.split(command)
+    assert arguments == ["train", *settings, "--run", "stopped"]
+    run(*arguments)
     whole, stopped = (
         np.load(sorted(Path("runs/small").glob(f"{name}/fits/whole/checkpoints/*.npz"))[-1])
         for name in ("whole", "stopped")

@@ -44,7 +44,7 @@ def describe(labels: Path, seeds: dict[str, int]) -> dict[str, Any]:
         labels: the labels file, of which the hash is kept.
         seeds: the seeds of the experiment, by name.
     """
-    installed = {each.metadata["Name"]: each.version for each in distributions()}
+    installed = {each.metadata["Name"].lower(): each.version for each in distributions()}
     return {
         "command": shlex.join(["tfmri", *sys.argv[1:]]),
         "started": now(),
@@ -53,7 +53,7 @@ def describe(labels: Path, seeds: dict[str, int]) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "versions": {name: installed.get(name, "") for name in PACKAGES},
+        "versions": {name: installed.get(name.lower(), "") for name in PACKAGES},
         "git": _git_state(),
         "labels": {"path": str(labels), "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()},
         "seeds": seeds,
@@ -76,10 +76,17 @@ def uncommitted_changes() -> str:
 
 
 def resume_command(run: Run) -> str:
-    """The command that began a run, naming the run: it goes on where that stopped."""
-    command = json.loads(run.provenance.read_text())["command"]
-    arguments = command.removeprefix("tfmri ")
-    return f"{program()} {arguments}" + ("" if " --run" in arguments else f" --run {run.path.name}")
+    """The command that goes on where a run stopped."""
+    return f"{begin_command(run)} --run {run.path.name}"
+
+
+def begin_command(run: Run) -> str:
+    """The command that began a run, as it begins another."""
+    arguments = shlex.split(json.loads(run.provenance.read_text())["command"])[1:]
+    if "--run" in arguments:
+        place = arguments.index("--run")
+        del arguments[place : place + 2]
+    return shlex.join([program(), *(each for each in arguments if not each.startswith("--run="))])
 
 
 def program() -> str:

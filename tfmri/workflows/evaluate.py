@@ -16,7 +16,7 @@ from tfmri.files import write_csv, write_json
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of
 from tfmri.runs.directory import Run
-from tfmri.runs.provenance import program, resume_command
+from tfmri.runs.provenance import begin_command, program, resume_command
 from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import DEMO, run_scans, run_table
 
@@ -104,7 +104,7 @@ def _whereabouts(run: Run, folder: Path) -> str:
 
 def _next_commands(run: Run, split: str) -> str:
     other = "validation" if split == "test" else "test"
-    begun = resume_command(run).partition(" --run ")[0]
+    begun = begin_command(run)
     epochs = 2 * load_experiment(run.experiment).training.epochs
     commands = {
         "make tensorboard": "watch the curves",
