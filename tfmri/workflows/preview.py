@@ -25,7 +25,9 @@ def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
 
     load_tensorflow()
     from tfmri.augment.apply import make_augment
+    from tfmri.training.devices import set_up
 
+    set_up(None, experiment.training.threads, experiment.training.deterministic, experiment.seed)
     augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
     one = np.repeat(images[:1], scans, axis=0)
     seeds = np.concatenate(
