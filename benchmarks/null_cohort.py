@@ -1,8 +1,13 @@
 """Does a sound pipeline score chance where there is nothing to learn?        make bench BENCH=null_cohort
 
-Trains an experiment on the phantom cohort `demo:null`, whose labels are independent of its scans, with the seeds 0 to 9
-(weights, order, augmentation and split), and pools the predictions on the ten test splits. Prints balanced accuracy
-with its 95 % interval by resampling subjects. An interval that does not contain 1 / classes means a leak.
+For each of the seeds 0 to 9, writes a phantom cohort of the variant `null`, whose labels are independent of its scans,
+trains an experiment on it with that seed (weights, order, augmentation and split), and pools the predictions on the ten
+test splits. Prints balanced accuracy with its 95 % interval by resampling subjects. An interval that does not contain
+1 / classes means a leak.
+
+Each seed has people and labels of its own. On one cohort split ten times the predictions hang together by its one draw
+of labels: there, the mean over many splits of a logistic regression on the subjects' latent variables has a standard
+deviation of 0.034 between draws of labels, which resampling subjects does not see.
 """
 
 import argparse
@@ -27,12 +32,14 @@ def main() -> None:
     options = parser.parse_args()
     pooled, name = [], Path(options.experiment).stem
     for seed in range(options.seeds):
-        run = f"null-seed-{seed}"
-        settings = ["data.labels=demo:null", f"seed={seed}", f"split.seed={seed}", *options.overrides]
+        run, cohort = f"null-seed-{seed}", f"data/null-seed-{seed}"
+        subprocess.run([*PROGRAM, "demo", cohort, "--variant", "null", "--seed", str(seed)], check=True)
+        settings = [f"data.labels={cohort}/labels.csv", f"seed={seed}", f"split.seed={seed}", *options.overrides]
         arguments = [part for setting in settings for part in ("--set", setting)]
         subprocess.run([*PROGRAM, "train", options.experiment, "--run", run, *arguments], check=True)
         subprocess.run([*PROGRAM, "evaluate", f"{name}/{run}"], check=True)
-        pooled.append(pd.read_csv(find_run(f"{name}/{run}").evaluation("test") / "predictions.csv"))
+        predictions = pd.read_csv(find_run(f"{name}/{run}").evaluation("test") / "predictions.csv")
+        pooled.append(predictions.assign(subject=f"{seed}/" + predictions["subject"]))
     rows = pd.concat(pooled, ignore_index=True)
     classes = [column.removeprefix("p_") for column in rows if column.startswith("p_")]
 
