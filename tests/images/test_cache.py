@@ -50,7 +50,7 @@ def program(tmp_path):
 
 
 def made(cache):
-    return {path.name: path.stat().st_mtime_ns for path in cache.glob("*.npy")}
+    return {path.name: path.stat().st_mtime_ns for path in cache.glob("[!.]*.npy")}
 
 
 def test_the_cache_holds_what_prepare_makes(tmp_path, scan):
@@ -182,13 +182,18 @@ def test_a_log_gets_ten_lines_and_silence_is_possible(tmp_path, scan, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def finished(cache: Path) -> list[Path]:
+    """The scans that the cache holds whole; names that begin with a dot are still being written."""
+    return [path for path in cache.glob("[!.]*.npy") if path.with_suffix(".json").exists()]
+
+
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp_path, scan, program, blow):
     paths = [scan(number) for number in range(16)]
     cache = tmp_path / "cache"
     killed = program(cache, 2, paths)
     deadline = time.monotonic() + 60
-    while len(list(cache.glob("*.json"))) < 3 and time.monotonic() < deadline:
+    while len(finished(cache)) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
     children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children")
     workers = children.read_text().split() if children.exists() else []
@@ -201,7 +206,7 @@ def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    whole = [path for path in cache.glob("*.npy") if path.with_suffix(".json").exists()]
+    whole = finished(cache)
     assert 3 <= len(whole) < len(paths)
     before = {path.name: path.stat().st_mtime_ns for path in whole}
     scans = prepare_scans(paths, PREPARATION, cache, workers=1, shown=False)

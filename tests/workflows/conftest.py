@@ -1,5 +1,6 @@
 """The small cohort in a folder of its own, and the program called as from a shell."""
 
+import subprocess
 import sys
 
 import pytest
@@ -21,16 +22,12 @@ def _no_settings_of_the_user(monkeypatch):
 
 
 @pytest.fixture
-def tfmri(monkeypatch, capfd):
-    """Calls the command line in this process; gives its exit code and what it said."""
-    from tfmri.cli import main
+def tfmri():
+    """Calls the command line, in a process of its own as from a shell; gives its exit code and what it said."""
 
     def call(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["tfmri", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capfd.readouterr()
-        return end.value.code or 0, captured.out + captured.err
+        program = [sys.executable, "-c", "from tfmri.cli import main; main()"]
+        done = subprocess.run([*program, *arguments], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
 
     return call
