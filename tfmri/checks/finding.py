@@ -20,7 +20,7 @@ class Harm(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has found: the four facts of a `Problem`, how much it matters, and which scans it is about.
+    """One thing that a check has found: the four facts of a `Problem`, how much it matters, which scans it is about.
 
     Args:
         check: what was found, in snake_case, such as 'subject_on_two_sides'. The name is stable, for programs to read.
@@ -29,7 +29,7 @@ class Finding:
         found: what stands there, a statistic with what it means included.
         expected: what should stand there; empty where `found` says it all.
         advice: what to do about it, a sentence.
-        scans: the scans concerned, as in column `scan` of a cohort's table; none where it is about the cohort as a whole.
+        scans: the scans concerned, as in column `scan` of a cohort's table; none where it is about the whole cohort.
         numbers: what was measured: the statistic, p, n and so on.
     """
 
