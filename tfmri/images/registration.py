@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfmri.images.prepare import Head
 from tfmri.images.read import Volume
+
+if TYPE_CHECKING:
+    from tfmri.images.prepare import Head  # which imports this module
 
 THRESHOLD = 0.2
 
@@ -40,7 +43,7 @@ def template() -> Volume:
     return Volume(np.asarray(image.dataobj, np.float32), np.asarray(image.affine, np.float64))
 
 
-def register_to_template(volume: Volume, head: Head, mask: np.ndarray | None = None) -> Registration:
+def register_to_template(volume: Volume, head: "Head", mask: np.ndarray | None = None) -> Registration:
     """The affine that takes MNI152 onto `volume`.
 
     Args:
