@@ -3,10 +3,12 @@
 `subject` is who must never stand on two sides of a split; `scan` is one image, named after subject, session and run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tfmri.cohort import columns as names
@@ -33,10 +35,34 @@ class Cohort:
         table: one row per scan, RangeIndex. Columns: subject, session, scan, path, site, split (str; '' where there is
             none), the targets (str for classes, float for numbers), then the file's other columns as they stand there.
         notes: what was assumed or left out, one sentence each, to be shown to the person.
+        rows: (len(table),) the row of the file that each scan stands in, as a spreadsheet counts.
     """
 
     table: pd.DataFrame
     notes: tuple[str, ...]
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A labels file with all that is wrong in it.
+
+    Args:
+        sheet: the file as it stands.
+        columns: name in tfmri -> name in the file, of those that were found.
+        cohort: the rows in which nothing is wrong; None where there are none. Its `split` may be partly filled, and
+            have a subject on two sides, where a problem says so. Its notes do not tell of `left_out`.
+        problems: what is wrong, by its kind in snake_case, such as 'missing_image'.
+        left_out: target -> the rows of the file that have none.
+        asked: how many rows there are that `where` keeps.
+    """
+
+    sheet: Sheet
+    columns: Mapping[str, str]
+    cohort: Cohort | None
+    problems: Mapping[str, Sequence[Problem]]
+    left_out: Mapping[str, Sequence[int]]
+    asked: int
 
 
 def read_labels(
@@ -60,36 +86,78 @@ def read_labels(
     Raises:
         InputError: with every problem of the file.
     """
+    inspection = inspect_labels(path, targets, columns, where)
+    problems = [problem for each in inspection.problems.values() for problem in each]
+    if problems or inspection.cohort is None:
+        raise InputError(*problems)
+    cohort = inspection.cohort
+    left_out = [
+        f"{inspection.sheet.place(rows)}: no {name}, so left out ({len(rows)} of {inspection.asked} rows)."
+        for name, rows in inspection.left_out.items()
+    ]
+    return Cohort(cohort.table, (*cohort.notes, *left_out), cohort.rows)
+
+
+def inspect_labels(
+    path: Path, targets: Mapping[str, Classes | None], columns: Mapping[str, str] = {}, where: str | None = None
+) -> Inspection:
+    """Reads a labels file as far as it can be read. The arguments are those of `read_labels`.
+
+    Raises:
+        InputError: the file cannot be read as a table at all, or the settings are wrong: the targets, or `where`.
+    """
     _check_settings(targets)
     sheet = read_sheet(Path(path))
     path = sheet.path
     optional = [name for name in names.OPTIONAL if name not in targets]
-    found, notes = names.find_columns(sheet, [*targets, "subject", "path"], optional, columns)
+    try:
+        found, notes = names.find_columns(sheet, [*targets, "subject", "path"], optional, columns)
+    except InputError as error:
+        return Inspection(sheet, {}, None, {"missing_column": error.problems}, {}, len(sheet.cells))
     noted = [*sheet.notes, *notes]
     cells = sheet.cells
     if where is not None and where.strip():
         cells = _where(sheet, found, where)
         noted.append(f"{path.name}: {len(cells)} of {len(sheet.cells)} rows are kept by where: {where}")
-    cells = _with_targets(sheet, cells, found, targets, noted)
+    asked = len(cells)
+    left_out = _without_targets(cells, found, targets)
+    cells = cells.drop(index=[row for rows in left_out.values() for row in rows])
+    if cells.empty:
+        nothing = {"missing_target": _nothing_left(sheet, found, left_out, asked)}
+        return Inspection(sheet, found, None, nothing, left_out, asked)
 
-    problems: list[Problem] = []
+    problems: defaultdict[str, list[Problem]] = defaultdict(list)
+    unsound: set[int] = set()
+
+    def tell(kind: str, name: str, faults: Sequence[Fault], spared: Collection[int] = ()) -> None:
+        if faults:
+            problems[kind] += problems_of(sheet, found[name], faults)
+            unsound.update(row for fault in faults for row in fault.rows if row not in spared)
+
     table = pd.DataFrame(index=cells.index)
     for name in FIRST:
         table[name] = _text(cells, found.get(name))
     for name, classes in targets.items():
-        table[name] = _read_target(sheet, cells[found[name]], table["subject"], name, classes, problems)
-    missing = table.index[table["subject"] == ""]
-    if len(missing):
-        fault = Fault(list(missing), "no subject", "an id", "Without it, scans of one person cannot be kept together.")
-        problems += problems_of(sheet, found["subject"], [fault])
+        table[name], faults = _read_target(cells[found[name]], classes, name, sheet.separator != ",")
+        tell("unknown_value" if classes is not None else "not_a_number", name, faults)
+        if not faults:
+            for kind, problem in _too_uniform(sheet, found[name], name, table[name], table["subject"], classes):
+                problems[kind].append(problem)
+    missing = list(table.index[table["subject"] == ""])
+    if missing:
+        fault = Fault(missing, "no subject", "an id", "Without it, scans of one person cannot be kept together.")
+        tell("missing_subject", "subject", [fault])
     table["path"], faults = find_images(path.absolute().parent, cells[found["path"]])
-    problems += problems_of(sheet, found["path"], [*faults, *repeated_images(table)])
+    tell("missing_image", "path", faults)
+    tell("repeated_image", "path", repeated_images(table), spared=table.index[~table["path"].duplicated()])
     if "split" in found:
-        table["split"], faults = _read_split(table)
-        problems += problems_of(sheet, found["split"], faults)
-    if problems:
-        raise InputError(*problems)
+        table["split"], by_kind = _read_split(table)
+        for kind, faults in by_kind.items():
+            tell(kind, "split", faults, spared=table.index)
 
+    table, cells = table.drop(index=list(unsound)), cells.drop(index=list(unsound))
+    if table.empty:
+        return Inspection(sheet, found, None, problems, left_out, asked)
     table["scan"] = scan_names(table)
     others = cells.drop(columns=list(dict.fromkeys(found.values())))
     extra = {found[name]: name for name in found if name not in table}
@@ -97,8 +165,10 @@ def read_labels(
     taken = {name: names.kept_as(str(name), {*ours, *others}) for name in others if name in ours}
     noted += [f"{path.name}: its column '{old}' is kept as '{new}'." for old, new in taken.items()]
     table = table.join(others.rename(columns=taken)).join(cells[list(extra)].rename(columns=extra))
+    rows = table.index.to_numpy()
     table = table.reset_index(drop=True)
-    return Cohort(table, (*noted, *_remarks(path, table, targets)))
+    cohort = Cohort(table, (*noted, *_remarks(path, table, targets)), rows)
+    return Inspection(sheet, found, cohort, problems, left_out, asked)
 
 
 def _check_settings(targets: Mapping[str, Classes | None]) -> None:
@@ -144,26 +214,24 @@ def _where(sheet: Sheet, found: Mapping[str, str], where: str) -> pd.DataFrame:
     return sheet.cells[kept]
 
 
-def _with_targets(
-    sheet: Sheet, cells: pd.DataFrame, found: Mapping[str, str], targets: Mapping[str, Classes | None], noted: list[str]
-) -> pd.DataFrame:
-    """The rows which have all targets."""
-    known = pd.Series(True, index=cells.index)
-    for name, classes in targets.items():
-        missing = is_missing(cells[found[name]], spellings_of(classes or {}))
-        known &= ~missing
-        if missing.all():
+def _without_targets(
+    cells: pd.DataFrame, found: Mapping[str, str], targets: Mapping[str, Classes | None]
+) -> dict[str, list[int]]:
+    """Target -> the rows in which it is missing, of the targets that are not in every row."""
+    missing = {name: is_missing(cells[found[name]], spellings_of(classes or {})) for name, classes in targets.items()}
+    return {name: list(cells.index[without]) for name, without in missing.items() if without.any()}
+
+
+def _nothing_left(
+    sheet: Sheet, found: Mapping[str, str], left_out: Mapping[str, Sequence[int]], asked: int
+) -> list[Problem]:
+    """What is wrong where no row has all targets."""
+    for name, rows in left_out.items():
+        if len(rows) == asked:
             advice = "Fill it in, or train for another target."
-            raise InputError(
-                Problem(sheet.place(column=found[name]), f"all {len(cells)} rows are without {name}", "", advice)
-            )
-        if missing.any():
-            place = sheet.place(cells.index[missing])
-            noted.append(f"{place}: no {name}, so left out ({missing.sum()} of {len(cells)} rows).")
-    if not known.any():
-        found_text = f"no row has all of {', '.join(targets)}"
-        raise InputError(Problem(sheet.place(), found_text, "rows that have", "Train for one target at a time."))
-    return cells[known]
+            return [Problem(sheet.place(column=found[name]), f"all {asked} rows are without {name}", "", advice)]
+    told = f"no row has all of {', '.join(left_out)}"
+    return [Problem(sheet.place(), told, "rows that have", "Train for one target at a time.")]
 
 
 def _text(cells: pd.DataFrame, column: str | None) -> pd.Series:
@@ -173,31 +241,28 @@ def _text(cells: pd.DataFrame, column: str | None) -> pd.Series:
 
 
 def _read_target(
-    sheet: Sheet, cells: pd.Series, subjects: pd.Series, name: str, classes: Classes | None, problems: list[Problem]
-) -> pd.Series:
-    """The target of each row; what is wrong with it is added to `problems`."""
+    cells: pd.Series, classes: Classes | None, name: str, decimal_comma: bool
+) -> tuple[pd.Series, list[Fault]]:
     if classes is None:
-        values, faults = read_numbers(cells, decimal_comma=sheet.separator != ",")
-        if not faults and values.nunique() == 1:
-            found = f"all {len(values)} rows hold {values.iloc[0]:g}"
-            advice = f"There is nothing to learn from a {name} that is the same for everybody."
-            problems.append(Problem(sheet.place(column=str(cells.name)), found, "different numbers", advice))
-    else:
-        values, faults = read_classes(cells, classes, f"targets.{name}.classes")
-        if not faults:
-            problems += _class_problems(sheet, str(cells.name), name, values, subjects, list(classes))
-    problems += problems_of(sheet, str(cells.name), faults)
-    return values
+        return read_numbers(cells, decimal_comma)
+    return read_classes(cells, classes, f"targets.{name}.classes")
 
 
-def _class_problems(
-    sheet: Sheet, column: str, name: str, values: pd.Series, subjects: pd.Series, classes: list[str]
-) -> list[Problem]:
+def _too_uniform(
+    sheet: Sheet, column: str, name: str, values: pd.Series, subjects: pd.Series, classes: Classes | None
+) -> list[tuple[str, Problem]]:
+    """Why nothing can be learnt from a target whose every cell can be read: kinds and problems."""
     place = sheet.place(column=column)
+    if values.nunique() == 1 and classes is None:
+        found = f"all {len(values)} rows hold {values.iloc[0]:g}"
+        advice = f"There is nothing to learn from a {name} that is the same for everybody."
+        return [("constant_target", Problem(place, found, "different numbers", advice))]
+    if classes is None:
+        return []
     if values.nunique() == 1:
         found = f"all {len(values)} rows are '{values.iloc[0]}'"
         advice = "With one class there is nothing to tell apart: add scans of another, or widen data.where."
-        return [Problem(place, found, f"at least two of {', '.join(classes)}", advice)]
+        return [("one_class", Problem(place, found, f"at least two of {', '.join(classes)}", advice))]
     problems = []
     people = subjects.groupby(values).nunique()
     for label in classes:
@@ -207,32 +272,31 @@ def _class_problems(
             found = f"class '{label}' has {'one subject' if count else 'no subject'}"
             advice = "One is needed to learn from and another to test on: add scans, or leave the class out of "
             advice += f"targets.{name}.classes" + (" and its rows out with data.where." if count else ".")
-            problems.append(Problem(sheet.place(rows, column), found, "at least 2 subjects", advice))
+            problems.append(("class_of_one", Problem(sheet.place(rows, column), found, "at least 2 subjects", advice)))
     return problems
 
 
-def _read_split(table: pd.DataFrame) -> tuple[pd.Series, list[Fault]]:
-    """The file's own split, '' throughout where the column is empty."""
+def _read_split(table: pd.DataFrame) -> tuple[pd.Series, dict[str, list[Fault]]]:
+    """The file's own split, '' throughout where the column is empty, and what is wrong with it by kind."""
     cells = table["split"]
     if (cells == "").all():
-        return cells, []
+        return cells, {}
     filled = cells[cells != ""]
     split, faults = read_classes(filled, SPLITS, "nothing")
     advice = "Correct it; if this column is not about splits, give it another name."
-    faults = [Fault(fault.rows, fault.found, fault.expected, advice) for fault in faults]
+    unknown = [Fault(fault.rows, fault.found, fault.expected, advice) for fault in faults]
+    empty, parted = [], []
     if len(filled) < len(cells):
         advice = "Fill in all of them, or empty the column to have the split made for you."
-        faults.append(Fault(list(cells.index[cells == ""]), "no split, though other rows have one", "", advice))
+        empty.append(Fault(list(cells.index[cells == ""]), "no split, though other rows have one", "", advice))
     for subject, sides in split.groupby(table["subject"]):
         if subject and sides.nunique() > 1:
             told = " and ".join(f"in {side} (row {ranges(list(rows.index))})" for side, rows in sides.groupby(sides))
             advice = "Else the model is tested on a person it has seen: put them all on the same side."
-            faults.append(
-                Fault(
-                    list(sides.index), f"subject '{subject}' is {told}", "all scans of a subject in one split", advice
-                )
-            )
-    return split.reindex(cells.index, fill_value="").astype("str"), faults
+            found = f"subject '{subject}' is {told}"
+            parted.append(Fault(list(sides.index), found, "all scans of a subject in one split", advice))
+    split = split.reindex(cells.index).fillna("").astype("str")
+    return split, {"unknown_split": unknown, "split_in_part": empty, "subject_on_two_sides": parted}
 
 
 def _remarks(path: Path, table: pd.DataFrame, targets: Mapping[str, Classes | None]) -> list[str]:
