@@ -15,27 +15,47 @@ class Layout:
 
     Args:
         table: one row per scan that was joined, all str: subject, session (where there are any), path (absolute), what
-            the file names tell, then the columns of the participants' table.
+            the file names tell, then what else is known of the person.
         report: one row per scan found and per person without one. Columns: item (the scan's path below the root, or
-            the person's id), fate ('joined', 'dropped', 'no scan'), reason ('' where joined).
+            the person's id), fate ('joined', 'dropped', 'no scan'), reason ('' where joined; the same words for the
+            same reason, beginning with its kind: 'no image: ...', 'no label: ...', 'repeated: ...') and, where there is
+            more to tell of a single one, detail.
+        notes: what was assumed, one sentence each.
     """
 
     table: pd.DataFrame
     report: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
-    def lines(self, most: int = 10) -> tuple[str, ...]:
-        """The report in lines to print: how many were found, joined and dropped, and which were dropped why."""
+    def lines(self, most: int = 3) -> tuple[str, ...]:
+        """The report to print: a sentence, then a table with a line for each reason and `most` examples, then notes."""
         count = self.report["fate"].value_counts()
         joined, dropped = count.get("joined", 0), count.get("dropped", 0)
         people = self.table["subject"].nunique()
         lines = [f"{joined + dropped} scans found, {joined} joined ({people} subjects), {dropped} dropped"]
-        for (fate, reason), rows in self.report[self.report["fate"] != "joined"].groupby(
-            ["fate", "reason"], sort=False
-        ):
-            items = list(rows["item"])
-            more = f" and {len(items) - most} more" if len(items) > most else ""
-            lines.append(f"{fate} ({len(items)}): {reason}: {', '.join(items[:most])}{more}")
-        return tuple(lines)
+        rest = self.report[self.report["fate"] != "joined"]
+        rows = [
+            (str(len(group)), str(fate), str(reason), _examples(group, most))
+            for (fate, reason), group in rest.groupby(["fate", "reason"], sort=False)
+        ]
+        if rows:
+            rows = [("count", "fate", "why", "which"), *rows]
+            width = [max(len(row[column]) for row in rows) for column in range(3)]
+            lines += [f"  {n:>{width[0]}}  {f:<{width[1]}}  {why:<{width[2]}}  {which}" for n, f, why, which in rows]
+        return (*lines, *self.notes)
+
+
+def some_joined(layout: Layout, root: Path, advice: str) -> Layout:
+    """The layout itself, if it has a row.
+
+    Raises:
+        InputError: not one scan was joined; the account is part of the message.
+    """
+    if len(layout.table):
+        return layout
+    found = f"none of {(layout.report['fate'] == 'dropped').sum()} scans could be joined"
+    account = "".join(f"\n    {line}" for line in layout.lines())
+    raise InputError(Problem(str(root), found, "at least one", advice + account))
 
 
 def write_labels(table: pd.DataFrame, path: Path) -> None:
@@ -44,12 +64,17 @@ def write_labels(table: pd.DataFrame, path: Path) -> None:
     Images below the folder of `path` are named relative to it, so that the folder can move; others by absolute paths.
 
     Raises:
-        InputError: `path` is there and holds something else, which may be work that exists nowhere else.
+        InputError: the table has no rows; or `path` is there and holds something else, which may be work that exists
+            nowhere else.
     """
+    if table.empty:
+        raise InputError(Problem(str(path), "there is no scan to write down", "at least one"))
     folder = path.absolute().parent.resolve()
 
     def seen_from_there(image: str) -> str:
-        return str(Path(image).relative_to(folder)) if Path(image).is_relative_to(folder) else image
+        # resolved by its folder only: a dataset of datalad consists of links to files with other names
+        place = Path(image).parent.resolve() / Path(image).name
+        return str(place.relative_to(folder) if place.is_relative_to(folder) else place)
 
     text = table.assign(path=table["path"].map(seen_from_there)).to_csv(index=False)
     if path.exists() and path.read_bytes() != text.encode():
@@ -58,3 +83,9 @@ def write_labels(table: pd.DataFrame, path: Path) -> None:
             Problem(str(path), "the file is there, and holds something else than would be written", "", advice)
         )
     write_text(path, text)
+
+
+def _examples(rows: pd.DataFrame, most: int) -> str:
+    details = rows["detail"] if "detail" in rows else pd.Series("", index=rows.index)
+    items = [f"{item} ({detail})" if detail else item for item, detail in zip(rows["item"], details, strict=True)]
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
