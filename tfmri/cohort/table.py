@@ -66,7 +66,11 @@ class Inspection:
 
 
 def read_labels(
-    path: Path, targets: Mapping[str, Classes | None], columns: Mapping[str, str] = {}, where: str | None = None
+    path: Path,
+    targets: Mapping[str, Classes | None],
+    columns: Mapping[str, str] = {},
+    where: str | None = None,
+    images: Sequence[str] = (),
 ) -> Cohort:
     """Reads a labels.csv (or .tsv): who was scanned, where the image is, and what is known of them.
 
@@ -77,6 +81,7 @@ def read_labels(
         columns: name in tfmri -> name in the file, where that is not a usual one (`columns.USUAL_NAMES`).
         where: the rows to keep, a pandas query. It sees the cells as they stand in the file, under the file's names and
             tfmri's; a column that holds only numbers is compared as numbers.
+        images: further columns that name an image in every row, other channels or masks, checked as `path` is.
 
     Returns:
         the cohort. Rows without a target are left out, and noted. Paths are absolute; those in the file count from its
@@ -86,7 +91,7 @@ def read_labels(
     Raises:
         InputError: with every problem of the file.
     """
-    inspection = inspect_labels(path, targets, columns, where)
+    inspection = inspect_labels(path, targets, columns, where, images)
     problems = [problem for each in inspection.problems.values() for problem in each]
     if problems or inspection.cohort is None:
         raise InputError(*problems)
@@ -99,7 +104,11 @@ def read_labels(
 
 
 def inspect_labels(
-    path: Path, targets: Mapping[str, Classes | None], columns: Mapping[str, str] = {}, where: str | None = None
+    path: Path,
+    targets: Mapping[str, Classes | None],
+    columns: Mapping[str, str] = {},
+    where: str | None = None,
+    images: Sequence[str] = (),
 ) -> Inspection:
     """Reads a labels file as far as it can be read. The arguments are those of `read_labels`.
 
@@ -111,7 +120,7 @@ def inspect_labels(
     path = sheet.path
     optional = [name for name in names.OPTIONAL if name not in targets]
     try:
-        found, notes = names.find_columns(sheet, [*targets, "subject", "path"], optional, columns)
+        found, notes = names.find_columns(sheet, [*targets, "subject", "path", *images], optional, columns)
     except InputError as error:
         return Inspection(sheet, {}, None, {"missing_column": error.problems}, {}, len(sheet.cells))
     noted = [*sheet.notes, *notes]
@@ -147,8 +156,9 @@ def inspect_labels(
     if missing:
         fault = Fault(missing, "no subject", "an id", "Without it, scans of one person cannot be kept together.")
         tell("missing_subject", "subject", [fault])
-    table["path"], faults = find_images(path.absolute().parent, cells[found["path"]])
-    tell("missing_image", "path", faults)
+    for name in ("path", *images):
+        table[name], faults = find_images(path.absolute().parent, cells[found[name]])
+        tell("missing_image", name, faults)
     tell("repeated_image", "path", repeated_images(table), spared=table.index[~table["path"].duplicated()])
     if "split" in found:
         table["split"], by_kind = _read_split(table)
