@@ -6,8 +6,8 @@
   stores (z, y, x) and its world is LPS: none of that leaves ``prepare.py``.)
 - An affine is ``(4, 4)`` and maps voxel indices to mm. Index (0, 0, 0) is the *centre* of the first voxel, so that the
   field of view begins half a voxel before it.
-- A prepared image's axes are parallel to the world's. A volume as read is RAS+ to the nearest axis only: it may be
-  oblique until it is resampled.
+- A prepared image's axes are parallel to the world's, or those of the frame that its settings ask for. A volume as read
+  is RAS+ to the nearest axis only: it may be oblique until it is resampled.
 """
 
 import numpy as np
@@ -34,3 +34,15 @@ def centred_grid(centre: np.ndarray, spacing: tuple[float, ...], shape: tuple[in
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = centre - (np.asarray(shape) - 1) / 2 * spacing
     return affine
+
+
+def straightened(affine: np.ndarray) -> np.ndarray:
+    """The rotation (4, 4) about the world's origin that lays the world's axes along the array's, as nearly as it can.
+
+    In mm turned back by it, an oblique scan stands straight. Where the array's axes are not square to each other, the
+    rotation is the nearest to them (the orthogonal polar factor).
+    """
+    left, _, right = np.linalg.svd(affine[:3, :3] / spacing_of(affine))
+    rotation = np.eye(4)
+    rotation[:3, :3] = left @ right
+    return rotation
