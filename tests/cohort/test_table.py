@@ -262,12 +262,14 @@ def test_a_missing_file(study):
 def test_a_folder_instead_of_a_file(tmp_path):
     found = problem(tmp_path)
     assert (found.where, found.found) == (str(tmp_path), "this is a folder")
-    assert found.expected == "a .csv or .tsv file"
+    assert found.expected == "a .csv, .tsv, .xls or .xlsx file"
 
 
-def test_a_file_that_is_no_text(real_scans):
-    found = problem(real_scans / "tables" / "IXI.xls")
-    assert found.found == "this is not a text file"
+def test_a_file_that_is_no_table(study):
+    path = study(*GOOD)
+    path.write_bytes((path.parent / "scans" / "01.nii.gz").read_bytes())
+    found = problem(path)
+    assert found.found == "this is neither a text file nor a spreadsheet"
     assert "CSV UTF-8" in found.advice
 
 

@@ -1,13 +1,16 @@
-"""A table in a text file (.csv, .tsv), read cell by cell as a spreadsheet would show it.
+"""A table in a text file (.csv, .tsv) or a spreadsheet (.xls, .xlsx), read cell by cell as a spreadsheet would show it.
 
-Cells stay text, so that ids keep their leading zeros; only spaces around them are taken off. Rows have the numbers
-that a spreadsheet shows: the header is row 1, and empty lines count. What people's programs write is read as it comes:
-commas, semicolons or tabs, byte order marks, Windows line ends, UTF-8, UTF-16 or Windows-1252.
+Cells are text, so that ids keep their leading zeros; only spaces around them are taken off. Rows have the numbers that
+a spreadsheet shows: the header is row 1, and empty lines count. What people's programs write is read as it comes:
+commas, semicolons or tabs, byte order marks, Windows line ends, UTF-8, UTF-16 or Windows-1252; and a file is what its
+first bytes say, whatever its ending. Of a spreadsheet, the first sheet that is not hidden is read; a number in a cell
+is written as in ``1`` or ``34.5``, a date as in ``2005-11-18``.
 """
 
 import codecs
 import contextlib
 import csv
+import datetime
 import difflib
 import io
 import itertools
@@ -20,6 +23,8 @@ import pandas as pd
 
 from tfmri.errors import InputError, Problem
 
+READ = "a .csv, .tsv, .xls or .xlsx file"
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # what .xlsx (a zip) and .xls begin with
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 LISTED = 20  # so many faults of one kind are told one by one; those beyond share a line
 
@@ -32,7 +37,7 @@ class Sheet:
         path: the file.
         cells: one column of str for each of the file's, under the name that stands in the header; the index holds the
             row numbers of a spreadsheet. Rows without any text are left out.
-        separator: what stands between cells.
+        separator: what stands between cells in a text file, '' for a spreadsheet.
         notes: what was assumed in reading, one sentence each.
     """
 
@@ -86,38 +91,21 @@ def ranges(numbers: Sequence[int], most: int = 12) -> str:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Reads a .csv or .tsv file.
+    """Reads a .csv, .tsv, .xls or .xlsx file.
 
     Raises:
-        InputError: the file is missing, a folder, not text or badly quoted; it has no rows; a column name stands twice;
-            a row has more cells than the header.
+        InputError: the file is missing, a folder, neither text nor a spreadsheet, or badly quoted; it has no rows; a
+            column name stands twice; a row has more cells than the header.
     """
     with contextlib.suppress(RuntimeError):  # ~somebody, whom nobody knows: so named, or missing
         path = path.expanduser()
-    text, notes = _text(path)
-    separator = _separator(text, path)
-    usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    if separator != usual:
-        notes.append(f"{path.name}: the columns are separated by {SEPARATORS[separator]}.")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        lines = [[cell.strip() for cell in line] for line in reader]
-    except csv.Error as error:
-        raise InputError(
-            Problem(
-                f"{path.name}, line {reader.line_num}",
-                f"the quotation marks do not pair up ({error})",
-                "a quoted cell to end before the next separator",
-                'Remove the stray ", or save the table anew from a spreadsheet.',
-            )
-        ) from None
+    data = _bytes(path)
+    lines, separator, notes = _spreadsheet(data, path) if data.startswith(SPREADSHEETS) else _text(data, path)
     filled = [(number, line) for number, line in enumerate(lines, start=1) if any(line)]
     if len(filled) < 2:
         found = "the file is empty" if not filled else "there are no rows below the header"
         raise InputError(Problem(str(path), found, "a header and one row for each scan", "Was it written completely?"))
     (header_row, header), *body = filled
-    while header and not header[-1] and all(len(line) < len(header) or not line[len(header) - 1] for _, line in body):
-        header.pop()  # a separator at the end of every line
     names = [name or f"column {number}" for number, name in enumerate(header, start=1)]
     problems = []
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -135,33 +123,92 @@ def read_sheet(path: Path) -> Sheet:
         raise InputError(*problems[: LISTED + 1])
     rows = [(line + [""] * len(names))[: len(names)] for _, line in body]
     cells = pd.DataFrame(np.array(rows, dtype=object), index=[number for number, _ in body], columns=names, dtype="str")
-    return Sheet(path, cells, separator, tuple(notes))
+    named = np.array([bool(name) for name in header])  # without a name, as after a separator at the end of every line,
+    return Sheet(path, cells.loc[:, named | cells.any()], separator, tuple(notes))  # what is empty is no column
 
 
-def _text(path: Path) -> tuple[str, list[str]]:
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        beside = [p.name for p in path.parent.glob("*") if p.suffix.lower() in (".csv", ".tsv")]
+        beside = [p.name for p in path.parent.glob("*") if p.suffix.lower() in (".csv", ".tsv", ".xls", ".xlsx")]
         near = difflib.get_close_matches(path.name, beside, n=1) or (beside if len(beside) == 1 else [])
         advice = f"Did you mean '{path.with_name(near[0])}'?" if near else "Check the path; a relative one counts from "
         advice += "" if near else f"the current folder, {Path.cwd()}."
-        raise InputError(Problem(str(path), "there is no such file", "a .csv or .tsv file", advice)) from None
+        raise InputError(Problem(str(path), "there is no such file", READ, advice)) from None
     except IsADirectoryError:
         advice = "Name the file inside it. `tfmri labels` can build one from a folder of scans."
-        raise InputError(Problem(str(path), "this is a folder", "a .csv or .tsv file", advice)) from None
+        raise InputError(Problem(str(path), "this is a folder", READ, advice)) from None
     except OSError as error:
         raise InputError(Problem(str(path), f"the file cannot be read: {error.strerror}")) from None
+
+
+def _text(data: bytes, path: Path) -> tuple[list[list[str]], str, list[str]]:
+    """The lines of a text file cell by cell, what stands between cells, and notes."""
+    text, notes = _decoded(data, path)
+    separator = _separator(text, path)
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    if separator != usual:
+        notes.append(f"{path.name}: the columns are separated by {SEPARATORS[separator]}.")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        return [[cell.strip() for cell in line] for line in reader], separator, notes
+    except csv.Error as error:
+        raise InputError(
+            Problem(
+                f"{path.name}, line {reader.line_num}",
+                f"the quotation marks do not pair up ({error})",
+                "a quoted cell to end before the next separator",
+                'Remove the stray ", or save the table anew from a spreadsheet.',
+            )
+        ) from None
+
+
+def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace"), []
     if b"\0" in data:
-        advice = "From a spreadsheet program, save it as 'CSV UTF-8'."
-        raise InputError(Problem(str(path), "this is not a text file", "a .csv or .tsv file", advice))
+        found = "this is neither a text file nor a spreadsheet"
+        advice = "From a spreadsheet program, save it as .xlsx or as 'CSV UTF-8'."
+        raise InputError(Problem(str(path), found, READ, advice))
     try:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError:
         note = f"{path.name}: not in UTF-8, so read as Windows-1252; check names with accents or umlauts."
         return data.decode("cp1252", errors="replace"), [note]
+
+
+def _spreadsheet(data: bytes, path: Path) -> tuple[list[list[str]], str, list[str]]:
+    """The rows of the first visible sheet cell by cell, '' for what stands between cells, and notes."""
+    import python_calamine as calamine
+
+    try:
+        book = calamine.load_workbook(io.BytesIO(data))
+        kept = [
+            sheet.name
+            for sheet in book.sheets_metadata
+            if sheet.typ == calamine.SheetTypeEnum.WorkSheet and sheet.visible == calamine.SheetVisibleEnum.Visible
+        ]
+        rows = book.get_sheet_by_name(kept[0]).to_python(skip_empty_area=False) if kept else []
+    except calamine.CalamineError as error:
+        advice = "Open it in a spreadsheet program, without a password, and save it as .xlsx or as 'CSV UTF-8'."
+        raise InputError(Problem(str(path), f"this cannot be read as a spreadsheet ({error})", READ, advice)) from None
+    notes = []
+    if len(kept) > 1:
+        others = ", ".join(f"'{name}'" for name in kept[1:])
+        notes.append(f"{path.name}: read from its first sheet, '{kept[0]}'; the others ({others}) are left out.")
+    return [[_shown(cell) for cell in row] for row in rows], "", notes
+
+
+def _shown(cell: object) -> str:
+    """A cell as a spreadsheet shows it where no format is set. (The formats themselves are not read.)"""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, float):
+        return f"{cell:.0f}" if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.15g}"
+    if isinstance(cell, datetime.datetime):
+        return cell.isoformat(sep=" ")
+    return str(cell).strip()
 
 
 def _separator(text: str, path: Path) -> str:
