@@ -200,7 +200,7 @@ def _alike(inspection: Inspection) -> list[Finding]:
     table = inspection.cohort.table
     subjects = pd.Series(table["subject"].unique())
     forms = subjects.map(_form)
-    findings = []
+    findings: list[Finding] = []
     for alike, check, what in (
         (forms, "ids_alike", "may be the same person, spelled differently"),
         (forms.str.replace(SAME_PERSON, "", regex=True), "ids_of_sessions", "look like sessions of the same person"),

@@ -1,0 +1,120 @@
+"""`tfmri check`: labels, headers, voxels, and what they tell together, as findings ordered by harm."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfmri.checks.balance import balance_findings
+from tfmri.checks.finding import Finding, Harm, from_problem
+from tfmri.checks.labels import label_findings
+from tfmri.checks.page import page
+from tfmri.checks.report import Report, as_json
+from tfmri.cohort.splits import assign_splits
+from tfmri.cohort.table import FIRST, Inspection, inspect_labels
+from tfmri.errors import InputError
+from tfmri.experiment.schema import Experiment
+from tfmri.files import write_json, write_text
+from tfmri.workflows.cohort import labels_file
+
+
+def check(
+    experiment: Experiment, name: str, headers_only: bool = False, workers: int | None = None, shown: bool = True
+) -> Report:
+    """Looks at all that an experiment would learn from.
+
+    Args:
+        experiment: its settings.
+        name: its name.
+        headers_only: whether to look at labels and headers only, which takes seconds.
+        workers: processes that read voxels; None for as many as there are processors.
+        shown: whether to say on standard error how far it is.
+
+    Raises:
+        InputError: the labels file cannot be read as a table, or the settings are wrong.
+    """
+    labels = labels_file(experiment.data.labels)
+    targets = {each: target.classes for each, target in experiment.targets.items()}
+    inspection = inspect_labels(labels, targets, experiment.data.columns, experiment.data.where)
+    target, numeric = experiment.target, targets[experiment.target] is None
+    findings = label_findings(inspection, targets)
+    if inspection.cohort is None:
+        nothing = pd.DataFrame(columns=[*FIRST, target])
+        empty = np.zeros(0, np.int64)
+        return Report(name, labels, target, numeric, _sorted(findings), nothing, empty, empty, [])
+
+    table, problems = _with_split(inspection, experiment)
+    findings += problems
+    findings += balance_findings(table, target, numeric, labels.name)
+    found, strangeness, planes = _look(table, target, numeric, headers_only, workers, shown)
+    findings += found
+    order = np.lexsort((-strangeness, _worst(table, findings)))
+    return Report(name, labels, target, numeric, _sorted(findings), table, inspection.cohort.rows, order, planes)
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Writes `check.json` and the page, `index.html`, into `folder`; gives the path of the page."""
+    write_json(folder / "check.json", as_json(report))
+    write_text(folder / "index.html", page(report))
+    return folder / "index.html"
+
+
+def _look(
+    table: pd.DataFrame, target: str, numeric: bool, headers_only: bool, workers: int | None, shown: bool
+) -> tuple[list[Finding], np.ndarray, list[np.ndarray | None]]:
+    """Findings of headers and voxels, how strange each scan is (n,), and its slices."""
+    from tfmri.checks.confounds import confound_findings
+    from tfmri.checks.files import file_findings
+    from tfmri.checks.headers import read_headers
+    from tfmri.checks.leakage import leakage_findings
+    from tfmri.checks.outliers import outlier_findings, strangeness
+    from tfmri.checks.voxels import examine
+
+    paths = [Path(path) for path in table["path"]]
+    began = time.monotonic()
+    headers = read_headers(paths)
+    if shown:
+        seconds = time.monotonic() - began
+        print(f"headers of {len(paths)} scans read in {seconds:.1f} s", file=sys.stderr, flush=True)
+    voxels: list[Any] | None = None if headers_only else examine(paths, workers, shown)
+    findings = [
+        *file_findings(table, headers, voxels),
+        *outlier_findings(table, headers, voxels),
+        *leakage_findings(table, voxels, headers),
+        *confound_findings(table, target, numeric, headers, voxels),
+    ]
+    planes = [None if voxels is None or voxels[i].small is None else voxels[i].planes for i in range(len(table))]
+    return findings, strangeness(table, headers, voxels), planes
+
+
+def _with_split(inspection: Inspection, experiment: Experiment) -> tuple[pd.DataFrame, list[Finding]]:
+    """The cohort's table with the split that training would make, and why it would make none."""
+    assert inspection.cohort is not None
+    table, split = inspection.cohort.table, experiment.split
+    if inspection.problems.keys() & {"unknown_split", "split_in_part", "subject_on_two_sides"}:
+        return table, []  # told already; what is filled in stays
+    stratify = split.stratify
+    if stratify is None:
+        stratify = [experiment.target, *(["site"] if table["site"].nunique() > 1 else [])]
+    try:
+        return table.assign(split=assign_splits(table, split.test, split.validation, stratify, split.seed)), []
+    except InputError as error:
+        return table, [from_problem(problem, "no_split", Harm.SPOILS) for problem in error.problems]
+
+
+def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: finding.harm))
+
+
+def _worst(table: pd.DataFrame, findings: Sequence[Finding]) -> np.ndarray:
+    """(n,) the worst harm told of each scan. What is told of more than half of them tells none from the others."""
+    worst = np.full(len(table), len(Harm))
+    for finding in findings:
+        if 2 * len(finding.scans) <= len(table):
+            concerned = table["scan"].isin(finding.scans).to_numpy()
+            worst[concerned] = np.minimum(worst[concerned], finding.harm)
+    return worst
