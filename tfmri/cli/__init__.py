@@ -32,7 +32,17 @@ IN_WORDS = {  # what the system refuses -> what is wrong, and what to do
 
 def main() -> None:
     """Runs the command line. A person's mistake gets a sentence and exit code 2, a bug a traceback and 1."""
-    from tfmri.cli import demo, evaluate, labels, prepare, preview, runs, train  # noqa: F401  they add themselves to app
+    from tfmri.cli import (  # noqa: F401  they add themselves to app
+        check,
+        demo,
+        download,
+        evaluate,
+        labels,
+        prepare,
+        preview,
+        runs,
+        train,
+    )
 
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as startup.load_tensorflow, before which a model of
