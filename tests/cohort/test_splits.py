@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from tfmri.cohort.splits import assign_splits
+from tfmri.cohort.splits import assign_folds, assign_splits, of_fold
 from tfmri.errors import InputError, Problem
 
 SIDES = ("train", "validation", "test")
@@ -190,3 +190,41 @@ def test_a_split_column_that_makes_no_sense_is_refused():
     assert "no row says train" in problem(table.assign(split="test"), 0.2, 0.2, [], 0).found
     partly = table.assign(split=np.where(table["subject"] < "sub-010", "train", ""))
     assert problem(partly, 0.2, 0.2, [], 0).expected == "train, validation or test in every row"
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_folds_cut_what_is_not_test_into_equal_parts_by_subject_and_class(folds):
+    table = cohort(97)
+    people = by_subject(table, fold := assign_folds(table, 0.2, folds, ["sex", "site"], 0))
+    assert fold.groupby(table["subject"]).nunique().max() == 1
+    assert set(fold) == {"test", *(str(number) for number in range(1, folds + 1))}
+    assert abs((people["side"] == "test").sum() - 0.2 * 97) <= 1
+    sizes = people.loc[people["side"] != "test", "side"].value_counts()
+    assert sizes.max() - sizes.min() <= 1
+    women = people[people["sex"] == "f"]["side"].value_counts().drop("test")
+    assert women.max() - women.min() <= 2
+
+
+def test_each_fold_is_validated_on_by_one_fit_and_trained_on_by_the_others():
+    table = cohort(50)
+    parts = assign_folds(table, 0.2, 4, ["sex"], 0)
+    table = table.assign(split=np.where(parts == "test", "test", "train"), fold=parts.mask(parts == "test", ""))
+    validated = [
+        set(seen.loc[seen["split"] == "validation", "scan"]) for seen in (of_fold(table, k) for k in range(1, 5))
+    ]
+    assert set.union(*validated) == set(table.loc[parts != "test", "scan"])
+    assert sum(map(len, validated)) == (parts != "test").sum()
+    for fold in range(1, 5):
+        seen = of_fold(table, fold)
+        assert ((seen["split"] == "test") == (parts == "test")).all()
+        assert ((seen["split"] == "train") == ~parts.isin(["test", str(fold)])).all()
+    assert of_fold(table, None) is table
+
+
+def test_the_files_own_test_subjects_stay_apart_from_the_folds_and_its_validation_is_refused():
+    table = cohort(40)
+    own = table.assign(split=np.where(table["subject"] < "sub-010", "test", "train"))
+    parts = assign_folds(own, 0.5, 3, [], 0)
+    assert ((parts == "test") == (own["split"] == "test")).all()
+    with pytest.raises(InputError, match="names validation"):
+        assign_folds(own.assign(split=own["split"].replace("test", "validation")), 0.2, 3, [], 0)

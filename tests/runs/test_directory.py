@@ -65,6 +65,7 @@ def test_a_job_that_runs_again_has_the_same_name_and_other_runs_have_their_own(m
     assert new_name() == new_name() == "job-4711"
     monkeypatch.setenv("SGE_TASK_ID", "3")
     assert new_name() == "job-4711.3"
+    assert new_name(shared=True) == "job-4711"  # the tasks of an array train the folds of one run
     monkeypatch.delenv("JOB_ID")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{3}", new_name())
 
@@ -72,17 +73,17 @@ def test_a_job_that_runs_again_has_the_same_name_and_other_runs_have_their_own(m
 def test_a_fit_is_trained_by_one_process_at_a_time(runs):
     run = run_at("sex", "a")
     create_run(run, begin)
-    with run.fit.held(), pytest.raises(InputError, match="another process"), run.fit.held():
+    with run.fit().held(), pytest.raises(InputError, match="another process"), run.fit().held():
         pass
-    with run.fit.held():  # and by another afterwards
+    with run.fit().held():  # and by another afterwards
         pass
 
 
 def test_a_fit_whose_model_stayed_on_the_cluster_is_finished_all_the_same(runs):
     run = run_at("sex", "a")
     create_run(run, begin)
-    assert not run.fit.finished
-    write_json(run.fit.provenance, {"started": "then"})
-    assert not run.fit.finished
-    write_json(run.fit.provenance, {"started": "then", "ended": "now"})
-    assert run.fit.finished
+    assert not run.fit().finished
+    write_json(run.fit().provenance, {"started": "then"})
+    assert not run.fit().finished
+    write_json(run.fit().provenance, {"started": "then", "ended": "now"})
+    assert run.fit().finished

@@ -143,6 +143,40 @@ def test_ctrl_c_saves_and_the_command_it_prints_goes_on_to_the_same_weights(coho
         np.testing.assert_array_equal(whole[name], stopped[name])
 
 
+def test_folds_are_trained_together_or_one_by_one_to_the_same_weights_and_averaged_on_test(cohort):
+    folds = ["--set", "split.folds=3", "--set", "training.epochs=2"]
+    run("train", "small.yaml", "--run", "all", *folds)
+    root = Path("runs/small/all")
+    parts = pd.read_csv(root / "splits.csv", dtype=str, keep_default_na=False)
+    assert set(parts["fold"]) == {"", "1", "2", "3"} and ((parts["fold"] == "") == (parts["split"] == "test")).all()
+
+    run("train", "small.yaml", "--run", "one", *folds, "--fold", "2")
+    assert [path.name for path in Path("runs/small/one/fits").iterdir()] == ["fold-2"]
+    assert "1 of 3 folds" in run("runs")
+    assert "fold-1, fold-3" in run("evaluate", "small/one", code=2)
+    alone, among = (pd.read_csv(Path("runs/small") / name / "fits/fold-2/history.csv") for name in ("one", "all"))
+    columns = ["loss", "validation_loss"]
+    pd.testing.assert_frame_equal(alone[columns], among[columns], check_exact=True)
+
+    run("evaluate", "small/all")
+    results = root / "evaluation" / "test"
+    every, each = pd.read_csv(results / "predictions.csv"), pd.read_csv(results / "predictions_by_fit.csv")
+    assert set(every["scan"]) == set(parts.loc[parts["split"] == "test", "scan"]) and every["scan"].is_unique
+    assert each["fit"].value_counts().to_dict() == dict.fromkeys(["fold-1", "fold-2", "fold-3"], len(every))
+    means = each.groupby("scan")["p_f"].mean()
+    np.testing.assert_allclose(every.set_index("scan")["p_f"], means[every["scan"]], atol=1e-12)
+    run("evaluate", "small/all", "--split", "validation")
+    own = pd.read_csv(root / "evaluation" / "validation" / "predictions.csv")
+    assert (own["fit"].str.removeprefix("fold-") == own["scan"].map(parts.set_index("scan")["fold"])).all()
+    assert len(own) == (parts["fold"] != "").sum()
+
+
+def test_a_fold_that_is_not_there_is_refused(cohort):
+    assert "split.folds" in run("train", "small.yaml", "--fold", "1", code=2)
+    assert "1 to 3" in run("train", "small.yaml", "--set", "split.folds=3", "--fold", "4", code=2)
+    assert not Path("runs").exists()
+
+
 def test_real_scans_go_from_bids_to_a_prediction_for_every_test_subject(tmp_path, monkeypatch):
     data = os.environ.get("TFMRI_TEST_DATA")
     if not data:

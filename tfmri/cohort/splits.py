@@ -1,5 +1,8 @@
 """Who is trained on, validated on, tested on: always whole subjects, and each split with its share of every group.
 
+With folds, what is not tested on is cut into as many parts: each of them is validated on once, by the fit that is
+trained on the others.
+
 The rule needs no generator of random numbers, so that it depends on neither the order of rows nor versions of packages:
 
 1. Subjects are put in the order of their groups: the first column of `stratify`, within it the second, and so on. The
@@ -46,7 +49,40 @@ def assign_splits(table: pd.DataFrame, test: float, validation: float, stratify:
         InputError: shares that leave nothing to train on, an unknown column, a split column that is filled in part or
             parts a subject or has no train, or fewer subjects than splits.
     """
-    shares = {"train": 1 - test - validation, "validation": validation, "test": test}
+    return _assign(table, {"train": 1 - test - validation, "validation": validation, "test": test}, stratify, seed)
+
+
+def assign_folds(table: pd.DataFrame, test: float, folds: int, stratify: Sequence[str], seed: int) -> pd.Series:
+    """The fold of each row, by subject, or 'test'.
+
+    Args:
+        table: as of `assign_splits`; its own `split` may name test and train, and train is then what is cut.
+        test: share of the subjects, in [0, 1).
+        folds: how many, 2 or more; subjects are dealt to them by the same rule as to splits.
+        stratify: as of `assign_splits`.
+        seed: another seed, other folds.
+
+    Returns:
+        '1', '2', ... or 'test', with the index of `table`.
+
+    Raises:
+        InputError: as `assign_splits`, or a split column that names validation.
+    """
+    if "split" in table and (table["split"] == "validation").any():
+        found = f"folds: {folds}, and a split column that names validation"
+        advice = "Write train there, or leave out split.folds."
+        raise InputError(Problem("split", found, "a fold to be the validation part", advice))
+    shares = {str(number): (1 - test) / folds for number in range(1, folds + 1)} | {"test": test}
+    return _assign(table, shares, stratify, seed)
+
+
+def of_fold(table: pd.DataFrame, fold: int | None) -> pd.DataFrame:
+    """A run's `table` as one fit sees it: what stands in its fold is validated on. None changes nothing."""
+    return table if fold is None else table.assign(split=table["split"].mask(table["fold"] == str(fold), "validation"))
+
+
+def _assign(table: pd.DataFrame, shares: Mapping[str, float], stratify: Sequence[str], seed: int) -> pd.Series:
+    """The key of `shares` of each row; a split that the table's own column names stays as it is."""
     _check(table, shares, stratify)
     first = table.drop_duplicates("subject").set_index("subject")
     given = first["split"] if "split" in table and (table["split"] != "").any() else pd.Series("train", first.index)
@@ -66,8 +102,8 @@ def assign_splits(table: pd.DataFrame, test: float, validation: float, stratify:
 
 def _check(table: pd.DataFrame, shares: Mapping[str, float], stratify: Sequence[str]) -> None:
     problems = []
-    if min(shares.values()) < 0 or shares["train"] <= 0:
-        found = f"test {shares['test']:g} and validation {shares['validation']:g}"
+    if min(shares.values()) < 0 or next(iter(shares.values())) <= 0:
+        found = " and ".join(f"{side} {share:g}" for side, share in shares.items() if side in ("validation", "test"))
         problems.append(
             Problem("split", found, "shares of at least 0 that add up to less than 1", "Lower one of them.")
         )

@@ -99,12 +99,13 @@ class Split(Section):
 
     test: Share = 0.2  # share of the subjects
     validation: Share = 0.2  # share of the subjects
+    folds: Annotated[Whole, Field(ge=2)] | None = None  # what is not test cut into so many; each validates one fit
     stratify: list[str] | None = None  # columns kept in proportion; none: the target, and site where there is one
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _some_are_left(self) -> "Split":
-        if self.test + self.validation >= 1:
+        if self.folds is None and self.test + self.validation >= 1:
             raise ValueError(f"test {self.test} and validation {self.validation} leave nobody to train on")
         return self
 
@@ -211,6 +212,11 @@ class Experiment(Section):
     def _known_recipe(cls, augment: Any) -> list[dict[str, dict[str, Any]]]:
         """Ranges and probabilities written out, so that a run keeps them when a named recipe changes."""
         return recipe_to_config(parse_recipe(augment))
+
+    @property
+    def folds(self) -> list[int | None]:
+        """The fits of a run: the number of each fold, from 1; [None] for the one fit on the whole training split."""
+        return [None] if self.split.folds is None else [*range(1, self.split.folds + 1)]
 
     @property
     def target(self) -> str:

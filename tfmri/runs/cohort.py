@@ -14,15 +14,21 @@ SOURCE, PREPARED = "source_sha256", "prepared_sha256"  # columns of scans.csv
 
 
 def write_cohort(run: Run, table: pd.DataFrame, cached: Sequence[CachedScan]) -> None:
-    """Writes the scans, with the hashes of each file and of its prepared image, and who stands on which side."""
+    """Writes the scans, with the hashes of each file and of its prepared image, and who stands on which side.
+
+    Args:
+        run: to write into.
+        table: with `split` (train, validation or test) and `fold` ('1', '2', ...; '' for test, or without folds).
+        cached: the prepared scan of each row.
+    """
     sources, prepared = [each.source_sha256 for each in cached], [each.sha256 for each in cached]
-    write_csv(run.scans, table.drop(columns="split").assign(**{SOURCE: sources, PREPARED: prepared}))
-    write_csv(run.splits, table[["scan", "subject", "split"]])
+    write_csv(run.scans, table.drop(columns=["split", "fold"]).assign(**{SOURCE: sources, PREPARED: prepared}))
+    write_csv(run.splits, table[["scan", "subject", "split", "fold"]])
 
 
 def read_cohort(run: Run, target: str, numeric: bool) -> pd.DataFrame:
-    """The run's table of scans with its `split` column; ids and classes as text, a numeric target as float."""
-    table = _read_text(run.scans).merge(_read_text(run.splits)[["scan", "split"]], on="scan", how="left")
+    """The run's table of scans with its `split` and `fold`; ids and classes as text, a numeric target as float."""
+    table = _read_text(run.scans).merge(_read_text(run.splits)[["scan", "split", "fold"]], on="scan", how="left")
     if numeric:
         table[target] = table[target].astype(float)
     return table

@@ -3,16 +3,16 @@
 runs/<experiment>/<run>/            `latest` beside it is a link to the one worked on last
     experiment.yaml                 every setting, defaults written out
     scans.csv                       the cohort: ids, paths, targets, hashes of each file and its prepared image
-    splits.csv                      scan, subject, split
+    splits.csv                      scan, subject, split, fold
     provenance.json, uncommitted.diff, requirements.txt, warnings.log
-    fits/whole/
+    fits/whole/                     or fold-1, fold-2, ...
         provenance.json             the devices and threads it trained on, when it began and ended, restarts
         task.json                   what the task learnt from the training subjects
         checkpoints/                from which an interrupted fit goes on
         model.keras                 the best epoch
         history.csv, learning_curves.png, .pdf
         logs/train, logs/validation TensorBoard events
-    evaluation/<split>/             predictions.csv, metrics.json, figures/
+    evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of folds), metrics.json, figures/
 """
 
 import fcntl
@@ -136,10 +136,9 @@ class Run:
         """What was assumed, left out, or looked odd."""
         return self.path / "warnings.log"
 
-    @property
-    def fit(self) -> Fit:
-        """The fit on the whole training split."""
-        return Fit(self.path / "fits" / "whole")
+    def fit(self, fold: int | None = None) -> Fit:
+        """The fit that is validated on a fold; None for the one on the whole training split."""
+        return Fit(self.path / "fits" / ("whole" if fold is None else f"fold-{fold}"))
 
     def evaluation(self, split: str) -> Path:
         """The folder of the results on `split`."""
@@ -157,14 +156,17 @@ def runs_root() -> Path:
     return Path(os.environ.get("TFMRI_RUNS", "runs"))
 
 
-def new_name() -> str:
+def new_name(shared: bool = False) -> str:
     """A run's name when nobody gives one.
 
     A Grid Engine job gets the same name each time it is run again, and so goes on with its run; other runs are named
     for the time they were begun.
+
+    Args:
+        shared: whether the tasks of an array job work on one run, a fold each.
     """
     if "JOB_ID" in os.environ:
-        task = os.environ.get("SGE_TASK_ID", "undefined")
+        task = "undefined" if shared else os.environ.get("SGE_TASK_ID", "undefined")
         return f"job-{os.environ['JOB_ID']}" + ("" if task == "undefined" else f".{task}")
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
 

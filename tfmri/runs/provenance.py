@@ -81,12 +81,14 @@ def resume_command(run: Run) -> str:
 
 
 def begin_command(run: Run) -> str:
-    """The command that began a run, as it begins another."""
+    """The command that began a run, as it begins another, on all its folds."""
     arguments = shlex.split(json.loads(run.provenance.read_text())["command"])[1:]
-    if "--run" in arguments:
-        place = arguments.index("--run")
-        del arguments[place : place + 2]
-    return shlex.join([program(), *(each for each in arguments if not each.startswith("--run="))])
+    for option in ("--run", "--fold"):
+        if option in arguments:
+            place = arguments.index(option)
+            del arguments[place : place + 2]
+        arguments = [each for each in arguments if not each.startswith(f"{option}=")]
+    return shlex.join([program(), *arguments])
 
 
 def program() -> str:

@@ -1,12 +1,15 @@
-"""`tfmri evaluate`: the best model of a run on one of its splits, with intervals, trivial predictors and figures."""
+"""`tfmri evaluate`: the best models of a run on one of its splits, with intervals, trivial predictors and figures."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem
+from tfmri.evaluation.ensemble import ensemble
 from tfmri.evaluation.figures import histogram_by_split, write_figures
 from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import headline, summarise
@@ -15,7 +18,7 @@ from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of
-from tfmri.runs.directory import Run
+from tfmri.runs.directory import Fit, Run
 from tfmri.runs.provenance import begin_command, program, resume_command
 from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.cohort import DEMO, run_scans, run_table
@@ -24,31 +27,38 @@ SPLITS = ("test", "validation", "train")
 
 
 def evaluate(run: Run, split: str) -> None:
-    """Predicts every scan of a split with the best model, writes predictions, metrics and figures, prints the headline.
+    """Predicts every scan of a split, writes predictions, metrics and figures, prints the headline.
+
+    With folds, a scan's prediction is the mean over the fits on whose `split` it stands: all of them for test, for
+    validation the one that did not train on it.
 
     Raises:
         InputError: unknown split, or a run that has no model yet.
     """
     if split not in SPLITS:
         raise InputError(Problem("--split", f"'{split}'", f"one of {', '.join(SPLITS)}"))
-    if not run.fit.finished:
-        raise InputError(Problem(run.label, "training has not ended", advice=f"Go on with it: {resume_command(run)}"))
-    if not run.fit.model.exists():
-        advice = "Fetch it: make sync WEIGHTS=1"
-        raise InputError(Problem(str(run.fit.model), "the model is not here", advice=advice))
     experiment = load_experiment(run.experiment)
+    fits = {fold: run.fit(fold) for fold in experiment.folds}
+    if waiting := [fit.path.name for fit in fits.values() if not fit.finished]:
+        found = "training has not ended" + (f" for {', '.join(waiting)}" if len(fits) > 1 else "")
+        raise InputError(Problem(run.label, found, advice=f"Go on with it: {resume_command(run)}"))
+    if absent := [fit.model for fit in fits.values() if not fit.model.exists()]:
+        advice = "Fetch it: make sync WEIGHTS=1"
+        raise InputError(Problem(str(absent[0]), "the model is not here", advice=advice))
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
     kind: Kind = "classification" if classes else "regression"
     table = run_table(run, experiment)
     train_truth = table[experiment.target].iloc[rows_of(table, "train")]
-    chosen = table.iloc[rows_of(table, split)].reset_index(drop=True)
 
-    predictions = _predict(run, experiment, chosen)
+    by_fit = _predict(fits, experiment, table, split)
+    predictions = ensemble(by_fit, classes)
     seed, resamples = experiment.seed, experiment.evaluation.resamples
     summary = summarise(predictions, kind, classes, train_truth, seed, resamples)
     folder = run.evaluation(split)
     write_csv(folder / "predictions.csv", predictions)
+    if len(fits) > 1:
+        write_csv(folder / "predictions_by_fit.csv", by_fit)
     write_json(folder / "metrics.json", summary)
     write_figures(predictions, kind, classes, folder / "figures", seed, resamples)
     histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
@@ -58,9 +68,11 @@ def evaluate(run: Run, split: str) -> None:
     print(_next_commands(run, split))
 
 
-def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFrame:
-    """predictions.csv of the scans in `table`: one row each, in its order."""
-    cached = run_scans(table, experiment)
+def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.DataFrame, split: str) -> pd.DataFrame:
+    """predictions_by_fit.csv: of each fit, a row for every scan that stands on its `split`, in the order of `table`."""
+    parts = {fold: rows_of(of_fold(table, fold), split) for fold in fits}
+    needed = np.unique(np.concatenate(list(parts.values())))
+    cached = dict(zip(needed, run_scans(table.iloc[needed], experiment), strict=True))
 
     load_tensorflow()
     import keras
@@ -72,14 +84,20 @@ def _predict(run: Run, experiment: Experiment, table: pd.DataFrame) -> pd.DataFr
     settings = experiment.training
     # On the devices there are: the machine that evaluates need not be the one that trained.
     strategy = set_up(None, settings.threads, settings.deterministic, experiment.seed)
-    task = load_task(json.loads(run.fit.task.read_text()))
-    samples = make_samples(table, cached, task, experiment.target, experiment.image.shape)
-    with strategy.scope():
-        model = keras.models.load_model(run.fit.model, compile=False)
-    outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(table)))
-    columns = ["subject", "session", "scan", "path", "site"]
-    who = table[columns].assign(fit=run.fit.path.name, target=experiment.target, truth=table[experiment.target])
-    return pd.concat([who, task.decode(outputs)], axis=1)
+    predicted = []
+    for fold, rows in parts.items():
+        chosen = table.iloc[rows].reset_index(drop=True)
+        task = load_task(json.loads(fits[fold].task.read_text()))
+        scans = [cached[row] for row in rows]
+        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape)
+        with strategy.scope():
+            model = keras.models.load_model(fits[fold].model, compile=False)
+        outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(rows)))
+        columns = ["subject", "session", "scan", "path", "site"]
+        name, truth = experiment.target, chosen[experiment.target]
+        who = chosen[columns].assign(fit=fits[fold].path.name, target=name, truth=truth)
+        predicted.append(pd.concat([who, task.decode(outputs)], axis=1))
+    return pd.concat(predicted, ignore_index=True)
 
 
 def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, float]]:
@@ -92,9 +110,10 @@ def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, floa
 
 
 def _whereabouts(run: Run, folder: Path) -> str:
+    fits = [run.fit(fold) for fold in load_experiment(run.experiment).folds]
     places = {
-        "best model": run.fit.model,
-        "curves": run.fit.learning_curves,
+        "best model": fits[0].model if len(fits) == 1 else run.path / "fits" / "*" / fits[0].model.name,
+        "curves": fits[0].learning_curves if len(fits) == 1 else run.path / "fits" / "*" / fits[0].learning_curves.name,
         "predictions": folder / "predictions.csv",
         "metrics": folder / "metrics.json",
         "figures": folder / "figures",

@@ -3,16 +3,25 @@
 import json
 
 from tfmri.evaluation.summary import in_figures
+from tfmri.experiment.load import load_experiment
 from tfmri.runs.directory import Run, all_runs, runs_root
 
 
 def list_runs() -> str:
     """A line a run, oldest first: its name, its state, and the first metric of its test split."""
-    rows = [(run.label, "finished" if run.fit.finished else "unfinished", _headline(run)) for run in all_runs()]
+    rows = [(run.label, _state(run), _headline(run)) for run in all_runs()]
     if not rows:
         return f"There are no runs in {runs_root()}/ yet."
     width = max(len(name) for name, _, _ in rows)
-    return "\n".join(f"{name:<{width}}  {state:<10}  {number}" for name, state, number in rows)
+    return "\n".join(f"{name:<{width}}  {state:<12}  {number}" for name, state, number in rows)
+
+
+def _state(run: Run) -> str:
+    folds = load_experiment(run.experiment).folds
+    finished = sum(run.fit(fold).finished for fold in folds)
+    if finished == len(folds):
+        return "finished"
+    return "unfinished" if len(folds) == 1 else f"{finished} of {len(folds)} folds"
 
 
 def _headline(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""`tfmri train`: labels, splits, preparation, one fit. Called again with the same run, it goes on."""
+"""`tfmri train`: labels, splits, preparation, one fit or one a fold. Called again with the same run, it goes on."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfmri.cohort.splits import assign_splits
+from tfmri.cohort.splits import assign_folds, assign_splits, of_fold
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
@@ -24,7 +24,7 @@ from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table
 from tfmri.workflows.learner import Learner, make_learner
 
 
-def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run, int]:
+def train(experiment: Experiment, name: str, run_name: str | None, fold: int | None = None) -> tuple[Run, int]:
     """Trains one run of an experiment from its start or from where it was stopped.
 
     Nothing of a new run is written before its labels, its model and all its scans are known to be sound.
@@ -33,24 +33,44 @@ def train(experiment: Experiment, name: str, run_name: str | None) -> tuple[Run,
         experiment: its settings.
         name: its name.
         run_name: of the run, made of the time when None.
+        fold: the one to train, from 1; None for all that the experiment has, one after another.
 
     Returns:
         The run, and the exit code: 0 when finished, 99 or 130 when asked to stop.
     """
-    run = run_at(name, run_name or new_name())
-    learner = None if run.experiment.exists() else _begin(run, experiment)
+    folds = experiment.folds
+    if fold is not None and fold not in folds:
+        expected = (
+            f"1 to {len(folds)}" if None not in folds else "an experiment with split.folds, which this one is not"
+        )
+        raise InputError(Problem("--fold", str(fold), expected))
+    chosen = folds if fold is None else [fold]
+    run = run_at(name, run_name or new_name(shared=fold is not None))
+    learner = None if run.experiment.exists() else _begin(run, experiment, chosen[0])
     point_latest(run)
     changed = difference(load_experiment(run.experiment), experiment)
     if changed:
         found = f"this run has other settings ({'; '.join(changed)})"
         advice = "Go on with the settings it began with, or give the new run another name"
         raise InputError(Problem(f"--run {run.path.name}", found, advice=advice))
-    with run.fit.held(), _warnings_kept(run):
-        if run.fit.finished:
-            print(f"The run {run.label} is finished; nothing to do.")
-            return run, 0
-        table = run_table(run, experiment)
-        return run, _fit(run, experiment, table, learner or make_learner(experiment, table))
+    if all(run.fit(each).finished for each in chosen):
+        print(f"The run {run.label} is finished; nothing to do.")
+        return run, 0
+    with _warnings_kept(run):
+        whole = run_table(run, experiment)
+        for each in chosen:
+            fit = run.fit(each)
+            with fit.held():
+                if fit.finished:
+                    continue
+                table = of_fold(whole, each)
+                code = _fit(run, fit, experiment, table, learner or make_learner(experiment, table))
+            learner = None
+            if code:
+                again = resume_command(run) + (f" --fold {fold}" if fold is not None else "")
+                print(f"Stopped and saved. This goes on with it:\n  {again}")
+                return run, code
+    return run, 0
 
 
 @contextmanager
@@ -67,20 +87,27 @@ def _warnings_kept(run: Run) -> Iterator[None]:
             handler.close()
 
 
-def _begin(run: Run, experiment: Experiment) -> Learner | None:
+def _begin(run: Run, experiment: Experiment, fold: int | None) -> Learner | None:
     """Reads the cohort, builds what learns, prepares the scans, and only then writes the run.
 
     Returns:
-        What learns; None if another process wrote the same run first.
+        What learns on the training part of `fold`; None if another process wrote the same run first.
     """
     cohort, labels = load_cohort(experiment)
     split, stratify = experiment.split, experiment.split.stratify
     if stratify is None:
         stratify = [experiment.target, *(["site"] if cohort.table["site"].nunique() > 1 else [])]
-    table = cohort.table.assign(split=assign_splits(cohort.table, split.test, split.validation, stratify, split.seed))
-    _check_sides(table, experiment)
+    if split.folds is None:
+        sides = assign_splits(cohort.table, split.test, split.validation, stratify, split.seed)
+        table = cohort.table.assign(split=sides, fold="")
+    else:
+        parts = assign_folds(cohort.table, split.test, split.folds, stratify, split.seed)
+        testing = parts == "test"
+        table = cohort.table.assign(split=testing.map({True: "test", False: "train"}), fold=parts.mask(testing, ""))
+    for each in experiment.folds:
+        _check_sides(of_fold(table, each), experiment)
     print(_cohort_line(table), flush=True)
-    learner = make_learner(experiment, table)
+    learner = make_learner(experiment, of_fold(table, fold))
     cached = prepare(table["path"].tolist(), experiment)
 
     def write(new: Run) -> None:
@@ -116,12 +143,15 @@ def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
 
 
 def _cohort_line(table: pd.DataFrame) -> str:
-    sides = ", ".join(f"{(table['split'] == side).sum()} {side}" for side in ("train", "validation", "test"))
+    counts = table["split"].value_counts()
+    folds = table["fold"].nunique() - 1  # '' is that of the test scans
+    sides = ", ".join(f"{counts[side]} {side}" for side in ("train", "validation", "test") if side in counts)
+    sides = sides.replace(" train", f" in {folds} folds") if folds > 0 else sides
     return f"{len(table)} scans of {table['subject'].nunique()} subjects: {sides}"
 
 
-def _fit(run: Run, experiment: Experiment, table: pd.DataFrame, learner: Learner) -> int:
-    """Trains the fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
+def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learner: Learner) -> int:
+    """Trains a fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
     from tfmri.evaluation.figures import best_epoch, learning_curves
     from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.events import Events
@@ -130,7 +160,7 @@ def _fit(run: Run, experiment: Experiment, table: pd.DataFrame, learner: Learner
     from tfmri.training.loop import Fitting
     from tfmri.training.loop import train as run_loop
 
-    settings, fit = experiment.training, run.fit
+    settings = experiment.training
     cached = run_scans(table, experiment)
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape)
     train_rows = rows_of(table, "train")
@@ -157,11 +187,10 @@ def _fit(run: Run, experiment: Experiment, table: pd.DataFrame, learner: Learner
     write_json(fit.task, learner.task.to_config())
     about = _begin_or_go_on(fit) | {"devices": learner.devices, "threads": settings.threads or processors()}
     write_json(fit.provenance, about)
-    print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {run.path}")
+    print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {fit.path}")
     with Interruption() as interruption:
         history = run_loop(fitting, interruption)
     if len(history) < settings.epochs:
-        print(f"Stopped and saved. This goes on with it:\n  {resume_command(run)}")
         return interruption.exit_code
     best = history[history["epoch"] == best_epoch(history, settings.monitor)].iloc[0]
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))

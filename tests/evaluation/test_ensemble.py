@@ -1,0 +1,36 @@
+"""One prediction a scan out of those of several fits."""
+
+import pandas as pd
+import pytest
+
+from tfmri.evaluation.ensemble import ensemble
+
+
+def test_probabilities_are_averaged_and_the_largest_mean_is_the_prediction():
+    by_fit = pd.DataFrame(
+        {
+            "scan": ["b", "a", "b", "a"],
+            "fit": ["fold-1", "fold-1", "fold-2", "fold-2"],
+            "truth": ["f", "m", "f", "m"],
+            "prediction": ["m", "m", "f", "m"],
+            "p_f": [0.4, 0.3, 0.9, 0.1],
+            "p_m": [0.6, 0.7, 0.1, 0.9],
+        }
+    )
+    rows = ensemble(by_fit, ["f", "m"])
+    assert rows["scan"].tolist() == ["b", "a"] and set(rows["fit"]) == {"ensemble"}
+    assert rows["p_f"].tolist() == pytest.approx([0.65, 0.2])
+    assert rows["prediction"].tolist() == ["f", "m"] and rows["truth"].tolist() == ["f", "m"]
+
+
+def test_numbers_are_averaged_and_a_single_fit_keeps_its_name():
+    by_fit = pd.DataFrame(
+        {
+            "scan": ["a", "b", "b"],
+            "fit": ["fold-1", "fold-1", "fold-2"],
+            "truth": [30.0, 40.0, 40.0],
+            "prediction": [31.0, 42.0, 46.0],
+        }
+    )
+    rows = ensemble(by_fit, [])
+    assert rows["prediction"].tolist() == [31, 44] and rows["fit"].tolist() == ["fold-1", "ensemble"]
