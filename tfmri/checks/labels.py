@@ -11,6 +11,7 @@ import pandas as pd
 
 from tfmri.checks.finding import Finding, Harm, from_problem
 from tfmri.cohort.columns import USUAL_NAMES, plain
+from tfmri.cohort.layouts.matching import normal_form
 from tfmri.cohort.table import FIRST, Classes, Inspection
 from tfmri.cohort.values import is_missing, read_numbers
 
@@ -21,7 +22,7 @@ FAR = 6.0  # robust standard deviations from the median, beyond which a number i
 CODES = frozenset({-1, -4, -7, -8, -9, -88, -99, -777, -888, -999, -9999, 777, 888, 999, 9999})  # often mean: unknown
 MANY_MISSING = 0.1  # share of the rows
 SHOWN = 8  # so many values are named in one finding
-SAME_PERSON = re.compile(r"[_-](mr|ses|session|visit|v|scan|run|tp|t|wave|w|m|bl|fu)-?\d*$")
+SAME_PERSON = re.compile(r"[_-](mr|ses|session|visit|v|scan|run|tp|t|wave|w|m|bl|fu)[_-]?\d*$")
 
 
 def label_findings(inspection: Inspection, targets: Mapping[str, Classes | None]) -> list[Finding]:
@@ -199,13 +200,13 @@ def _alike(inspection: Inspection) -> list[Finding]:
     assert inspection.cohort is not None
     table = inspection.cohort.table
     subjects = pd.Series(table["subject"].unique())
-    forms = subjects.map(_form)
+    sessions = subjects.str.casefold().str.replace(SAME_PERSON, "", regex=True)
     findings: list[Finding] = []
-    for alike, check, what in (
-        (forms, "ids_alike", "may be the same person, spelled differently"),
-        (forms.str.replace(SAME_PERSON, "", regex=True), "ids_of_sessions", "look like sessions of the same person"),
+    for forms, check, what in (
+        (subjects.map(normal_form), "ids_alike", "may be the same person, spelled differently"),
+        (sessions.map(normal_form), "ids_of_sessions", "look like sessions of the same person"),
     ):
-        groups = [list(ids) for _, ids in subjects.groupby(alike) if len(ids) > 1]
+        groups = [list(ids) for _, ids in subjects.groupby(forms) if len(ids) > 1]
         if findings or not groups:  # what is spelled differently is told once
             continue
         listed = "; ".join(" and ".join(f"'{each}'" for each in ids) for ids in groups[:SHOWN])
@@ -215,12 +216,6 @@ def _alike(inspection: Inspection) -> list[Finding]:
         picked = np.flatnonzero(table["subject"].isin([each for ids in groups for each in ids])).tolist()
         findings.append(_finding(inspection, check, Harm.DOUBTFUL, "subject", found, "", advice, picked))
     return findings
-
-
-def _form(subject: str) -> str:
-    """An id without what differs between spellings of it: case, a prefix, separators within, leading zeros."""
-    plainer = re.sub(r"^(sub|subj|subject|participant|patient)[\W_]*(?=\w)", "", subject.casefold())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.-]+", "_", plainer))
 
 
 def _missing_values(inspection: Inspection, targets: Mapping[str, Classes | None]) -> list[Finding]:

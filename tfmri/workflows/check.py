@@ -14,7 +14,7 @@ from tfmri.checks.finding import Finding, Harm, from_problem
 from tfmri.checks.labels import label_findings
 from tfmri.checks.page import page
 from tfmri.checks.report import Report, as_json
-from tfmri.cohort.splits import assign_splits
+from tfmri.cohort.splits import assign_folds, assign_splits
 from tfmri.cohort.table import FIRST, Inspection, inspect_labels
 from tfmri.errors import InputError
 from tfmri.experiment.schema import Experiment
@@ -101,7 +101,12 @@ def _with_split(inspection: Inspection, experiment: Experiment) -> tuple[pd.Data
     if stratify is None:
         stratify = [experiment.target, *(["site"] if table["site"].nunique() > 1 else [])]
     try:
-        return table.assign(split=assign_splits(table, split.test, split.validation, stratify, split.seed)), []
+        if split.folds is None:
+            sides = assign_splits(table, split.test, split.validation, stratify, split.seed)
+        else:  # every fold is validated on once, so that test alone stands apart
+            folds = assign_folds(table, split.test, split.folds, stratify, split.seed)
+            sides = folds.where(folds == "test", "train")
+        return table.assign(split=sides), []
     except InputError as error:
         return table, [from_problem(problem, "no_split", Harm.SPOILS) for problem in error.problems]
 
