@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import resource
@@ -19,6 +20,12 @@ from tfmri.machine import processors
 
 PREPARATION = Preparation((6, 6, 6), (28, 32, 28))
 BYTES = 2 * 28 * 32 * 28
+
+
+@pytest.fixture(autouse=True)
+def _files_are_trusted_however_fresh(monkeypatch):
+    monkeypatch.setattr(cache_module, "RECENT", 0.0)
+
 
 PROGRAM = """
 import sys
@@ -49,6 +56,10 @@ def program(tmp_path):
     return start
 
 
+def record_of(cached):
+    return cached.image.parent / f"{cached.image.name[:32]}.json"
+
+
 def made(cache):
     return {path.name: path.stat().st_mtime_ns for path in cache.glob("[!.]*.npy")}
 
@@ -59,10 +70,12 @@ def test_the_cache_holds_what_prepare_makes(tmp_path, scan):
     np.testing.assert_array_equal(np.load(cached.image), prepared.image)
     voxels = np.frombuffer(cached.image.read_bytes()[-BYTES:], np.float16).reshape(28, 32, 28, 1)
     np.testing.assert_array_equal(voxels, prepared.image)
-    assert cached.background == prepared.background == cached.record["background"]
+    assert cached.background == prepared.background == tuple(cached.record["background"])
     np.testing.assert_allclose(cached.record["affine"], prepared.affine)
     assert cached.record["done"] == prepared.done
-    assert cached.record["source"]["path"] == str(scan())
+    assert [source["path"] for source in cached.record["sources"]] == [str(scan())]
+    assert cached.sha256 == hashlib.sha256(cached.image.read_bytes()).hexdigest()
+    assert cached.source_sha256 == hashlib.sha256(scan().read_bytes()).hexdigest()
 
 
 def test_two_processes_make_the_same_bytes_as_one_in_the_order_asked_for(tmp_path, scan):
@@ -72,7 +85,7 @@ def test_two_processes_make_the_same_bytes_as_one_in_the_order_asked_for(tmp_pat
     together = prepare_scans(paths, PREPARATION, tmp_path / "two", workers=2, shown=False)
     assert [one.sha256 for one in alone] == [two.sha256 for two in together]
     assert [one.record for one in alone] == [two.record for two in together]
-    assert [one.record["source"]["path"] for one in alone] == [str(path) for path in paths]
+    assert [one.record["sources"][0]["path"] for one in alone] == [str(path) for path in paths]
     assert len(made(tmp_path / "two")) == 4
     assert not list((tmp_path / "two").glob(".*"))
 
@@ -96,7 +109,10 @@ def test_a_full_cache_is_found_without_the_libraries_that_fill_it(tmp_path, scan
     [
         Preparation((6, 6, 6.5), (28, 32, 28)),
         Preparation((6, 6, 6), (28, 32, 30)),
-        Preparation((6, 6, 6), (28, 32, 28), "minmax"),
+        Preparation((6, 6, 6), (28, 32, 28), "percentiles"),
+        Preparation((6, 6, 6), (28, 32, 28), "histogram"),
+        Preparation((6, 6, 6), (28, 32, 28), orientation="scan"),
+        Preparation((6, 6, 6), (28, 32, 28), mask="head"),
     ],
 )
 def test_other_settings_are_prepared_anew_and_both_stay(tmp_path, scan, other):
@@ -122,7 +138,7 @@ def test_a_scan_of_the_same_size_written_later_is_noticed(tmp_path, scan):
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     assert path.stat().st_size == size
     [two] = prepare_scans([path], PREPARATION, tmp_path / "cache", workers=1)
-    assert two.record["source"]["sha256"] != one.record["source"]["sha256"]
+    assert two.source_sha256 != one.source_sha256
     assert two.image != one.image
 
 
@@ -141,14 +157,14 @@ def test_what_is_not_whole_in_the_cache_is_made_again(tmp_path, scan, damage):
     [one] = prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1)
     content = one.image.read_bytes()
     part, kind = damage.split()
-    path = one.image if kind == "image" else one.image.with_suffix(".json")
+    path = one.image if kind == "image" else record_of(one)
     if part == "no":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-10] if part == "short" else b"[1, 2]")
     assert prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1) == [one]
     assert one.image.read_bytes() == content
-    assert json.loads(one.image.with_suffix(".json").read_text()) == one.record
+    assert json.loads(record_of(one).read_text()) == one.record
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"/a": [1'])
@@ -159,7 +175,7 @@ def test_a_damaged_list_of_sources_costs_a_second_look_and_no_more(tmp_path, sca
     assert prepare_scans([scan()], PREPARATION, tmp_path / "cache", workers=1) == [one]
     assert made(tmp_path / "cache") == before
     assert str(scan()) not in content
-    assert str(one.record["source"]["path"]) in json.loads((tmp_path / "cache" / "sources.json").read_text())
+    assert str(one.record["sources"][0]["path"]) in json.loads((tmp_path / "cache" / "sources.json").read_text())
 
 
 def test_all_bad_scans_are_told_at_once_and_the_good_ones_are_kept(tmp_path, scan):
@@ -184,7 +200,8 @@ def test_a_log_gets_ten_lines_and_silence_is_possible(tmp_path, scan, capsys):
 
 def finished(cache: Path) -> list[Path]:
     """The scans that the cache holds whole; names that begin with a dot are still being written."""
-    return [path for path in cache.glob("[!.]*.npy") if path.with_suffix(".json").exists()]
+    records = [json.loads(path.read_text()) for path in cache.glob("[!.]*.json") if path.name != "sources.json"]
+    return [cache / record["arrays"]["image"]["name"] for record in records]
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])

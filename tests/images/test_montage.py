@@ -50,7 +50,12 @@ def test_a_constant_image_is_black():
     assert not montage(np.ones((1, 4, 4, 4))).any()
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4), (0, 4, 4, 4), (2, 4, 4, 4, 2)])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (0, 4, 4, 4), (2, 4, 4, 4, 2, 1)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="montage is made of"):
         montage(np.ones(shape))
+
+
+def test_of_several_channels_the_first_is_shown():
+    images = np.random.default_rng(0).normal(size=(3, 6, 7, 8, 2))
+    np.testing.assert_array_equal(montage(images), montage(images[..., 0]))

@@ -16,7 +16,7 @@ def samples(tmp_path):
         scans=np.array([f"sub-{index}" for index in range(7)]),
         targets=np.arange(7, dtype=np.float32),
         weights=np.linspace(0.5, 1.5, 7).astype(np.float32),
-        backgrounds=-np.arange(7, dtype=np.float32),
+        backgrounds=-np.arange(7, dtype=np.float32)[:, None],
         shape=(4, 5, 6, 1),
     )
 
@@ -29,7 +29,7 @@ def test_rows_travel_with_their_image_target_weight_seed_and_background(samples)
     assert np.array_equal(np.concatenate([batch["row"] for batch in seen]), rows)
     assert np.array_equal(np.concatenate([batch["image"] for batch in seen]), images[rows])
     assert np.array_equal(np.concatenate([batch["target"] for batch in seen]), rows)
-    assert np.array_equal(np.concatenate([batch["background"] for batch in seen]), -rows)
+    assert np.array_equal(np.concatenate([batch["background"] for batch in seen]), -rows[:, None])
     assert np.array_equal(np.concatenate([batch["seed"] for batch in seen]), seeds)
     assert np.array_equal(np.concatenate([batch["weight"] for batch in seen]), known.weights[rows])
 

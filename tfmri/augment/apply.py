@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfmri.augment import intensity
+from tfmri.augment.philox import fold_in
 from tfmri.augment.recipe import Elastic, Recipe
 from tfmri.augment.sampling import Parameters, sample_parameters
 from tfmri.augment.spatial import SPATIAL, coordinates, resample
@@ -26,9 +27,10 @@ def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float])
         spacing: (x, y, z) mm.
 
     Returns:
-        ``augment(images, seeds, background)``, of images (batch, x, y, z, 1) float16 or float32, seeds (batch, 2)
-        int32, and backgrounds (batch,) float32; gives (batch, x, y, z, 1) float32. The same image, seed and
-        background give the same voxels: bit for bit in batches of equal shape, to 1e-5 in others.
+        ``augment(images, seeds, background)``, of images (batch, x, y, z, channel) float16 or float32, seeds (batch, 2)
+        int32, and backgrounds (batch, channel) float32, or (batch,) of one channel; gives (batch, x, y, z, channel)
+        float32. The same image, seed and background give the same voxels: bit for bit in batches of equal shape, to
+        1e-5 in others.
 
     Raises:
         InputError: for an elastic deformation that could fold the brain onto itself in an image of this size.
@@ -37,7 +39,7 @@ def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float])
 
     @tf.function(jit_compile=True)
     def augment(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-        images = tf.ensure_shape(images, (None, *shape, 1))
+        images = tf.ensure_shape(images, (None, *shape, None))
         return apply_parameters(images, sample_parameters(recipe, seeds), background, spacing)
 
     return augment
@@ -46,16 +48,26 @@ def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float])
 def apply_parameters(
     images: tf.Tensor, parameters: Parameters, background: tf.Tensor, spacing: Sequence[float]
 ) -> tf.Tensor:
-    """`images` (batch, x, y, z, 1) augmented by `parameters`, as `sample_parameters` gives them: same shape, float32.
+    """`images` (batch, x, y, z, channel) augmented by `parameters`, as `sample_parameters` gives them: float32.
 
-    Spatial transforms first, then gamma, bias field and noise. Slow unless inside a `tf.function(jit_compile=True)`.
+    Spatial transforms first, one field for all channels; then gamma, bias field and noise, the same parameters for each
+    channel by its own range and background, but noise of its own. Slow unless inside a `tf.function(jit_compile=True)`.
     """
-    original = images[..., 0]
+    channels = images.shape[-1]
+    background = tf.reshape(background, [-1, channels])
+    places = None
     if any(name in parameters for name in SPATIAL):
-        places = coordinates(parameters, original.shape[1:], spacing, tf.shape(original)[0])
-        result = resample(original, places, background)
-    else:
-        result = tf.cast(original, tf.float32)
+        places = coordinates(parameters, images.shape[1:-1], spacing, tf.shape(images)[0])
+    return tf.stack(
+        [_one_channel(images[..., k], k, parameters, places, background[:, k]) for k in range(channels)], axis=-1
+    )
+
+
+def _one_channel(
+    original: tf.Tensor, channel: int, parameters: Parameters, places: Sequence[tf.Tensor] | None, background: tf.Tensor
+) -> tf.Tensor:
+    """`original` (batch, x, y, z), resampled at its `places` and changed in intensity."""
+    result = tf.cast(original, tf.float32) if places is None else resample(original, places, background)
 
     if "gamma" in parameters or "noise" in parameters:
         # of the scan as it was prepared: interpolation does not leave this range, so one pass over the batch is saved
@@ -67,9 +79,9 @@ def apply_parameters(
     if "bias_field" in parameters:
         result = intensity.bias_field(result, **parameters["bias_field"], background=background)
     if "noise" in parameters:
-        sd = parameters["noise"]["sd"] * (high - low)
-        result = intensity.noise(result, sd, parameters["noise"]["seed"])
-    return result[..., None]
+        sd, seeds = parameters["noise"]["sd"] * (high - low), parameters["noise"]["seed"]
+        result = intensity.noise(result, sd, fold_in(seeds, [f"channel {channel}"])[:, 0] if channel else seeds)
+    return result
 
 
 def _refuse_folding(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]) -> None:

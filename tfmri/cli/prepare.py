@@ -12,5 +12,5 @@ def prepare(experiment: Experiment, overrides: Overrides = None, workers: Worker
 
     settings = load_experiment(find_experiment(experiment), overrides or ())
     table = cohort.load_cohort(settings)[0].table
-    cohort.prepare(table["path"].tolist(), settings, workers)
+    cohort.prepare(table, settings, workers)
     print(f"{len(table)} scans are prepared in {cohort.cache_folder()}/")

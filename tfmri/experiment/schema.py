@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from tfmri.augment.recipe import parse_recipe, recipe_to_config
 from tfmri.errors import InputError, Problem
+from tfmri.images.prepare import Preparation
 from tfmri.models.registry import check_model
 from tfmri.tasks.registry import check_task
 
@@ -84,14 +85,50 @@ class Target(BaseModel):
 class Image(Section):
     """How a scan is prepared before it reaches the network."""
 
+    channels: list[str] = ["path"]  # columns of labels.csv that name the images of a scan; the first one leads
     spacing: tuple[Positive, Positive, Positive] = (3.0, 3.0, 3.0)  # mm; one number stands for all three axes
     shape: tuple[Count, Count, Count] = (56, 64, 56)  # voxels along x, y, z
-    normalise: Literal["zscore", "minmax", "mean", "none"] = "zscore"
+    orientation: Literal["world", "scan"] = "world"  # the axes that the image is parallel to
+    bias_correction: Literal["none", "n4"] = "none"
+    registration: Literal["none", "mni152"] = "none"  # affine, into the template's mm
+    mask: str = "none"  # or head, a column of labels.csv, a command with {scan} and {mask}; outside is background
+    normalise: Literal["zscore", "percentiles", "mean", "none", "histogram"] = "zscore"
 
     @field_validator("spacing", mode="before")
     @classmethod
     def _isotropic(cls, spacing: Any) -> Any:
         return (spacing,) * 3 if isinstance(spacing, int | float | str) else spacing
+
+    @field_validator("channels")
+    @classmethod
+    def _named_once(cls, channels: list[str]) -> list[str]:
+        if not channels or len(set(channels)) < len(channels):
+            raise ValueError(f"{channels} are no channels; expected columns of labels.csv, each once: [t1w, flair]")
+        return channels
+
+    @field_validator("mask")
+    @classmethod
+    def _whole_command(cls, mask: str) -> str:
+        if ("{" in mask or "}" in mask) and not ("{scan}" in mask and "{mask}" in mask):
+            example = "mri_synthstrip -i {scan} -m {mask}"
+            raise ValueError(f"'{mask}' does not say where scan and mask go; expected both, as in '{example}'")
+        return mask
+
+    @model_validator(mode="after")
+    def _sound(self) -> "Image":
+        _ = self.preparation  # for its mistakes
+        return self
+
+    @property
+    def mask_column(self) -> str | None:
+        """The column of labels.csv that names the masks, where masks are given."""
+        return None if self.mask in ("none", "head") or "{scan}" in self.mask else self.mask
+
+    @property
+    def preparation(self) -> Preparation:
+        """The same settings as the room of images takes them."""
+        settings = self.model_dump() | {"channels": len(self.channels)}
+        return Preparation(**settings | ({"mask": "file"} if self.mask_column else {}))
 
 
 class Split(Section):

@@ -15,17 +15,17 @@ def montage(images: np.ndarray, columns: int | None = None, planes: Literal["axi
     """The middle slices of `images`, row by row.
 
     Args:
-        images: (n, x, y, z) or (n, x, y, z, 1), RAS+, any real type.
+        images: (n, x, y, z) or (n, x, y, z, channel), RAS+, any real type; the first channel is shown.
         columns: images in a row; by default so many that the picture is about square.
         planes: 'axial', or 'three': axial, coronal and sagittal side by side.
 
     Returns:
         (height, width) uint8, row 0 on top.
     """
-    if images.ndim == 5 and images.shape[-1] == 1:
+    if images.ndim == 5:
         images = images[..., 0]
     if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"a montage is made of (n, x, y, z) or (n, x, y, z, 1), not of {images.shape}")
+        raise ValueError(f"a montage is made of (n, x, y, z) or (n, x, y, z, channel), not of {images.shape}")
     tiles = [_tile(np.asarray(image, np.float32), planes) for image in images]
     height, width = tiles[0].shape
     columns = min(len(tiles), columns or int(np.ceil(np.sqrt(len(tiles) * height / width))))

@@ -2,10 +2,10 @@
 
 One element, batch first:
 
-    image       (batch, x, y, z, channel) float16, as prepared, not augmented
+    image       (batch, x, y, z, channel) float16, as prepared, on the fit's standard scale if it has one, not augmented
     row         (batch,) int64, row of the table of scans: predictions find their subject by it
     seed        (batch, 2) int32, for the augmentation of this sample in this epoch
-    background  (batch,) float32, the intensity with which this image is padded
+    background  (batch, channel) float32, the intensity with which this image is padded
     target      (batch, ...) as the task encodes it
     weight      (batch,) float32
 """
@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmri.pipeline.samples import Samples
+from tfmri.pipeline.standard import map_to_standard
 
 READERS = 4  # files read at a time: enough to hide a network disk's latency, whatever the number of cores
 
@@ -35,16 +36,22 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
     names = tf.constant(samples.files)
     targets, weights = tf.constant(samples.targets), tf.constant(samples.weights)
     backgrounds = tf.constant(samples.backgrounds)
+    landmarks, standard = (
+        None if each is None else tf.constant(each, tf.float32) for each in (samples.landmarks, samples.standard)
+    )
     size = 2 * int(np.prod(samples.shape))  # bytes of the float16 voxels, which end the file
 
     def read(row: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         content = tf.io.read_file(names[row])
         voxels = tf.io.decode_raw(tf.strings.substr(content, -size, size), tf.float16)
+        image, background = tf.reshape(voxels, samples.shape), backgrounds[row]
+        if standard is not None:
+            image, background = (map_to_standard(each, landmarks[row], standard) for each in (image, background))
         return {
-            "image": tf.reshape(voxels, samples.shape),
+            "image": image,
             "row": row,
             "seed": seed,
-            "background": backgrounds[row],
+            "background": background,
             "target": targets[row],
             "weight": weights[row],
         }

@@ -19,8 +19,10 @@ class Samples:
         scans: (n,) ids.
         targets: (n, ...) as the task encodes them.
         weights: (n,) float32.
-        backgrounds: (n,) float32.
+        backgrounds: (n, channel) float32.
         shape: (x, y, z, channel) of every image.
+        landmarks: (n, channel, k) float32 of the images, where they are moved onto a standard.
+        standard: (channel, k) float32, learnt from the training scans; None where images are taken as prepared.
     """
 
     files: np.ndarray
@@ -29,10 +31,17 @@ class Samples:
     weights: np.ndarray
     backgrounds: np.ndarray
     shape: tuple[int, int, int, int]
+    landmarks: np.ndarray | None = None
+    standard: np.ndarray | None = None
 
 
 def make_samples(
-    table: pd.DataFrame, cached: Sequence[CachedScan], task: Any, target: str, shape: Sequence[int]
+    table: pd.DataFrame,
+    cached: Sequence[CachedScan],
+    task: Any,
+    target: str,
+    shape: Sequence[int],
+    standard: np.ndarray | None = None,
 ) -> Samples:
     """Aligns table, cache and task row by row.
 
@@ -42,12 +51,16 @@ def make_samples(
         task: fitted to the training subjects.
         target: its column.
         shape: (x, y, z) of the prepared images.
+        standard: (channel, k) the scale of the fit (`FittedPreparation.standard`).
     """
+    backgrounds = np.array([each.background for each in cached], np.float32)
     return Samples(
         files=np.array([str(each.image) for each in cached]),
         scans=table["scan"].to_numpy(str),
         targets=task.encode(table[target]),
         weights=task.weights(table[target]),
-        backgrounds=np.array([each.background for each in cached], np.float32),
-        shape=(shape[0], shape[1], shape[2], 1),
+        backgrounds=backgrounds,
+        shape=(shape[0], shape[1], shape[2], backgrounds.shape[1]),
+        landmarks=None if standard is None else np.stack([each.landmarks for each in cached]),
+        standard=standard,
     )

@@ -8,6 +8,7 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the one work
     fits/whole/                     or fold-1, fold-2, ...
         provenance.json             the devices and threads it trained on, when it began and ended, restarts
         task.json                   what the task learnt from the training subjects
+        preparation.json            settings and version of the preparation, and what it learnt from them
         checkpoints/                from which an interrupted fit goes on
         model.keras                 the best epoch
         history.csv, learning_curves.png, .pdf
@@ -45,6 +46,11 @@ class Fit:
     def task(self) -> Path:
         """What the task learnt from the training subjects."""
         return self.path / "task.json"
+
+    @property
+    def preparation(self) -> Path:
+        """How scans are prepared for its model: settings, version of the steps, histogram standard."""
+        return self.path / "preparation.json"
 
     @property
     def checkpoints(self) -> Path:

@@ -10,8 +10,7 @@ import pandas as pd
 from tfmri.cohort.table import Cohort, read_labels
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.schema import Experiment
-from tfmri.images.cache import CachedScan, prepare_scans
-from tfmri.images.prepare import Preparation
+from tfmri.images.cache import CachedScan, ScanFiles, prepare_scans
 from tfmri.runs.cohort import PREPARED, SOURCE, read_cohort
 from tfmri.runs.directory import Run
 
@@ -41,10 +40,29 @@ def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
     """The table of scans of an experiment, and the labels file it was read from. Prints what was assumed."""
     path = labels_file(experiment.data.labels)
     targets = {name: target.classes for name, target in experiment.targets.items()}
-    cohort = read_labels(path, targets, experiment.data.columns, experiment.data.where)
+    columns, images = image_columns(experiment)
+    cohort = read_labels(path, targets, columns, experiment.data.where, images)
     for note in cohort.notes:
         print(f"note: {note}")
     return cohort, path
+
+
+def image_columns(experiment: Experiment) -> tuple[dict[str, str], list[str]]:
+    """`data.columns` with the first channel as `path`, and the further columns that name images: channels and masks."""
+    columns, (first, *others) = dict(experiment.data.columns), experiment.image.channels
+    if first != "path":
+        columns["path"] = columns.pop(first, first)
+    mask = experiment.image.mask_column
+    return columns, [*others, mask] if mask else others
+
+
+def scan_files(table: pd.DataFrame, experiment: Experiment) -> list[ScanFiles]:
+    """The files of every scan in a table that was read with `image_columns`."""
+    channels = ["path", *experiment.image.channels[1:]]
+    images = [tuple(Path(path) for path in row) for row in table[channels].itertuples(index=False)]
+    column = experiment.image.mask_column
+    masks = [Path(path) for path in table[column]] if column else [None] * len(images)
+    return [ScanFiles(*each) for each in zip(images, masks, strict=True)]
 
 
 def cache_folder() -> Path:
@@ -52,11 +70,27 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TFMRI_CACHE", "cache"))
 
 
-def prepare(paths: Sequence[str], experiment: Experiment, workers: int | None = None) -> list[CachedScan]:
-    """The prepared scans of `paths`, in their order, from the cache where they are in it."""
-    image = experiment.image
-    preparation = Preparation(image.spacing, image.shape, image.normalise)
-    return prepare_scans([Path(path) for path in paths], preparation, cache_folder(), workers)
+def prepare(table: pd.DataFrame, experiment: Experiment, workers: int | None = None) -> list[CachedScan]:
+    """The prepared scans of a table, in its order, from the cache where they are in it."""
+    return prepare_scans(scan_files(table, experiment), experiment.image.preparation, cache_folder(), workers)
+
+
+def warn_of_registrations(table: pd.DataFrame, cached: Sequence[CachedScan]) -> None:
+    """Names the scans that most likely do not lie on the template."""
+    found = [each.record["done"].get("registration") for each in cached]
+    failed = [
+        f"{scan} ({each['quality']:.2f})"
+        for scan, each in zip(table["scan"], found, strict=True)
+        if each and not each["good"]
+    ]
+    if failed:
+        threshold = next(each["threshold"] for each in found if each)
+        log.warning(
+            "registration to MNI152 most likely failed for %s: quality below %.2f. Look at them (tfmri preview), "
+            "and leave them out with data.where",
+            ", ".join(failed),
+            threshold,
+        )
 
 
 def run_table(run: Run, experiment: Experiment) -> pd.DataFrame:
@@ -70,7 +104,8 @@ def run_scans(table: pd.DataFrame, experiment: Experiment) -> list[CachedScan]:
     Raises:
         InputError: if a file was changed since.
     """
-    cached = prepare(table["path"].tolist(), experiment)
+    cached = prepare(table, experiment)
+    warn_of_registrations(table, cached)
     advice = "Put it back, or begin a new run"
     changed = [
         Problem(path, "this scan has changed since the run began", "the same file", advice)

@@ -16,6 +16,7 @@ from tfmri.evaluation.summary import headline, summarise
 from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
+from tfmri.images.fitted import FittedPreparation
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of
 from tfmri.runs.directory import Fit, Run
@@ -89,7 +90,8 @@ def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.D
         chosen = table.iloc[rows].reset_index(drop=True)
         task = load_task(json.loads(fits[fold].task.read_text()))
         scans = [cached[row] for row in rows]
-        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape)
+        prepared = FittedPreparation.from_config(json.loads(fits[fold].preparation.read_text()))
+        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape, prepared.standard)
         with strategy.scope():
             model = keras.models.load_model(fits[fold].model, compile=False)
         outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(rows)))

@@ -69,7 +69,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     with strategy.scope():
         model = build_model(
             experiment.model.name,
-            (*experiment.image.shape, 1),
+            (*experiment.image.shape, len(experiment.image.channels)),
             task.outputs,
             initial_bias=task.initial_bias().tolist(),
             synchronized=replicas > 1,

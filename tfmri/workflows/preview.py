@@ -19,7 +19,7 @@ def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
     """Writes `prepared.png` and `augmented.png` of the first `scans` scans into `folder`, and returns their paths."""
     cohort, _ = load_cohort(experiment)
     table = cohort.table.drop_duplicates("subject").head(scans)
-    cached = prepare(table["path"].tolist(), experiment)
+    cached = prepare(table, experiment)
     images = np.stack([np.load(each.image) for each in cached])
     written = [_save(montage(images), folder / "prepared.png")]
 
@@ -33,7 +33,7 @@ def preview(experiment: Experiment, folder: Path, scans: int) -> list[Path]:
     seeds = np.concatenate(
         [sample_seeds([str(table["scan"].iloc[0])], experiment.seed, epoch) for epoch in range(scans)]
     )
-    backgrounds = np.full(scans, cached[0].background, np.float32)
+    backgrounds = np.repeat(np.array([cached[0].background], np.float32), scans, axis=0)
     shown = np.concatenate([one[:1], augment(one, seeds, backgrounds).numpy()[:-1]])
     return [*written, _save(montage(shown), folder / "augmented.png")]
 

@@ -14,6 +14,7 @@ from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
+from tfmri.images.fitted import fit_preparation
 from tfmri.images.montage import montage
 from tfmri.machine import processors
 from tfmri.pipeline.samples import Samples, make_samples
@@ -108,7 +109,7 @@ def _begin(run: Run, experiment: Experiment, fold: int | None) -> Learner | None
         _check_sides(of_fold(table, each), experiment)
     print(_cohort_line(table), flush=True)
     learner = make_learner(experiment, of_fold(table, fold))
-    cached = prepare(table["path"].tolist(), experiment)
+    cached = prepare(table, experiment)
 
     def write(new: Run) -> None:
         write_text(new.experiment, dump(experiment))
@@ -162,8 +163,9 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
 
     settings = experiment.training
     cached = run_scans(table, experiment)
-    samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape)
     train_rows = rows_of(table, "train")
+    prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
+    samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
@@ -185,6 +187,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         ],
     )
     write_json(fit.task, learner.task.to_config())
+    write_json(fit.preparation, prepared.to_config())
     about = _begin_or_go_on(fit) | {"devices": learner.devices, "threads": settings.threads or processors()}
     write_json(fit.provenance, about)
     print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {fit.path}")
