@@ -63,7 +63,8 @@ def test_a_table_with_sessions_is_joined_by_session(tmp_path):
     names = [f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz" for n in (1, 2, 3)]
     layout = bids(dataset(tmp_path, *names, table=rows))
     assert list(layout.table["age"]) == ["60", "62"]
-    assert fates(layout)[names[2]] == ("dropped", "participants.tsv has this person's ses-1, ses-2 but not ses-3")
+    assert fates(layout)[names[2]] == ("dropped", "no label: this session has no row in participants.tsv")
+    assert layout.report["detail"].iloc[2] == "it has ses-1, 2"
 
 
 def test_another_table_and_bare_ids_will_do(tmp_path):
@@ -101,34 +102,49 @@ def test_a_labels_file_that_holds_something_else_is_not_overwritten(tmp_path):
 
 def test_what_is_dropped_is_told_with_the_reason(tmp_path):
     rows = "participant_id\tage\nsub-01\t30\nsub-1\t30\nsub-3\t40\nsub-04\t50\nsub-04\t51\nsub-05\t60\nsub-05\t60\n"
-    names = {n: f"sub-{n:02}/anat/sub-{n:02}_T1w.nii.gz" for n in range(1, 8)}
+    names = {n: f"sub-{n:02}/anat/sub-{n:02}_T1w.nii.gz" for n in range(1, 9)}
+    other = "sub-08/anat/sub-09_T1w.nii.gz"
     dataset(
         tmp_path,
         *(names[n] for n in (1, 2, 3, 4, 5)),
         names[1].removesuffix(".gz"),
-        table=rows + "sub-09\t1\nsub-06\t2\n",
+        other,
+        table=rows + "sub-09\t1\nsub-06\t2\nsub-07\t\nsub-08\t3\nn/a\t4\n",
     )
-    (tmp_path / "sub-06" / "anat").mkdir(parents=True)
-    (tmp_path / "sub-07" / "anat").mkdir(parents=True)
+    for n in (6, 7):
+        (tmp_path / f"sub-0{n}" / "anat").mkdir(parents=True)
     (tmp_path / names[6]).symlink_to("annex.nii.gz")
-    (tmp_path / names[7]).touch()
+    (tmp_path / names[8]).touch()
+    (tmp_path / "sub-01" / "anat" / "._sub-01_T1w.nii.gz").write_bytes(b"what macOS leaves behind")
     layout = bids(tmp_path)
     assert fates(layout) == {
         names[1]: ("joined", ""),
-        names[1].removesuffix(".gz"): ("dropped", "the same scan is there as .nii.gz"),
-        names[2]: ("dropped", "no row in participants.tsv"),
-        names[3]: ("dropped", "no row in participants.tsv (there is 'sub-3': correct the id there)"),
-        names[4]: ("dropped", "2 rows of participants.tsv differ on this person, so it cannot be told which is right"),
+        names[1].removesuffix(".gz"): ("dropped", "repeated: the same scan is there as .nii.gz"),
+        names[2]: ("dropped", "no label: no row in participants.tsv"),
+        names[3]: ("joined", ""),
+        names[4]: (
+            "dropped",
+            "repeated: rows of participants.tsv differ on this person, and which is right cannot be told",
+        ),
         names[5]: ("joined", ""),
-        names[6]: ("dropped", "a link to a file that is not there (with datalad: datalad get)"),
-        names[7]: ("dropped", "an empty file"),
-        "sub-1": ("no scan", "no folder of that name"),
-        "sub-3": ("no scan", "no folder of that name"),
-        "sub-09": ("no scan", "no folder of that name"),
+        names[6]: ("dropped", "no image: a link to a file that is not there (with datalad: datalad get)"),
+        names[8]: ("dropped", "no image: an empty file"),
+        other: ("dropped", "no label: whose scan it is cannot be told"),
+        "sub-1": ("no scan", "no image: no folder or file of that name"),
+        "sub-07": ("no scan", "no image: no scan in the folder"),
+        "sub-09": ("no scan", "no image: no folder or file of that name"),
     }
     lines = layout.lines()
-    assert lines[0] == "8 scans found, 2 joined (2 subjects), 6 dropped"
-    assert re.split("  +", lines[-1]) == ["", "3", "no scan", "no folder of that name", "sub-1, sub-3, sub-09"]
+    assert lines[0] == "9 scans found, 3 joined (3 subjects), 6 dropped"
+    table = [re.split("  +", line)[1:] for line in lines[1:10]]
+    assert table[0] == ["count", "fate", "why", "which"]
+    assert ["2", "no scan", "no image: no folder or file of that name", "sub-1, sub-09"] in table
+    assert table[6][3] == "sub-08/anat/sub-09_T1w.nii.gz (the file says sub-09)"
+    assert lines[10:] == (
+        "participants.tsv, row 13: no id, so left out.",
+        "participants.tsv, row 8: repeated, but the same as an earlier row; counted once.",
+        "1 id is spelled in two ways and taken for the same: 'sub-03' is 'sub-3'.",
+    )
 
 
 def test_derivatives_and_other_contrasts_are_not_taken(tmp_path):
@@ -138,9 +154,10 @@ def test_derivatives_and_other_contrasts_are_not_taken(tmp_path):
 
 
 def test_scans_that_cannot_be_joined_at_all_are_an_error_not_an_empty_table(tmp_path):
-    found = problem(dataset(tmp_path, ONE, TWO, table="participant_id\tage\nA\t1\nB\t2\n"))
+    found = problem(dataset(tmp_path, ONE, TWO, table="participant_id\tage\nA\t41\nB\t42\n"))
     assert (found.where, found.found) == (str(tmp_path), "none of 2 scans could be joined")
-    assert "2  dropped  no row in participants.tsv" in found.advice
+    assert found.advice.startswith("Give the table that belongs to these scans with --table. The scans' subjects are ")
+    assert "2  dropped  no label: no row in participants.tsv" in found.advice
 
 
 def test_a_missing_table(tmp_path):
@@ -150,13 +167,15 @@ def test_a_missing_table(tmp_path):
 
 
 def test_a_table_without_ids(tmp_path):
-    assert "no column holds the subject" in problem(dataset(tmp_path, ONE, table="age\tsex\n1\tf\n")).found
+    found = problem(dataset(tmp_path, ONE, table="age\tsex\n41\tf\n"))
+    assert found.found == "no column is called like one for ids; there are 'age', 'sex'"
+    assert found.advice == "Name the column that holds the ids with --id."
 
 
 def test_a_folder_without_scans_says_what_it_may_be(tmp_path):
     root = dataset(tmp_path / "study" / "rawdata", ONE)
     found = problem(root.parent)
-    assert found.found == "there are no T1-weighted scans"
+    assert found.found == "there are no T1w scans in this folder"
     assert found.expected.startswith("sub-*/anat/*_T1w.nii.gz")
     assert found.advice == f"There are some in {root}: give that folder."
     assert "give the folder above" in problem(root / "sub-01").advice

@@ -46,6 +46,11 @@ class Sheet:
     separator: str
     notes: tuple[str, ...]
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in the file's order."""
+        return [str(name) for name in self.cells]
+
     def place(self, rows: Iterable[int] = (), column: str | None = None) -> str:
         """Names rows and a column of the file: ``labels.csv, row 7, column 'sex'``."""
         rows = sorted(rows)

@@ -1,153 +1,171 @@
-"""BIDS, the Brain Imaging Data Structure: T1-weighted scans in sub-*/[ses-*/]anat/, what is known in participants.tsv.
+"""BIDS, the Brain Imaging Data Structure: scans in sub-*/[ses-*/]anat/, what is known in tables beside them.
 
-Source: https://bids-specification.readthedocs.io, "Data summary files" and "Anatomy imaging data".
+Source: https://bids-specification.readthedocs.io, "Data summary files", "Anatomy imaging data" and "Derivatives".
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from tfmri.cohort.columns import find_columns, kept_as
+from tfmri.cohort.columns import USUAL_NAMES
+from tfmri.cohort.layouts.file_names import is_image
+from tfmri.cohort.layouts.found import Scan, fits, folders_in, no_images, nothing_fits, open_root, unusable
 from tfmri.cohort.layouts.layout import Layout
-from tfmri.cohort.sheet import Sheet, read_sheet
-from tfmri.errors import InputError, Problem
+from tfmri.cohort.layouts.matching import SESSION_WORDS, match_ids
+from tfmri.cohort.layouts.people import join_people
+from tfmri.cohort.sheet import read_sheet
+from tfmri.errors import InputError, Problem, did_you_mean
 
-SCANS = ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*")
-OURS = ("subject", "session", "path")
+EXPECTED = "the folder of a BIDS dataset"
+FORMS = ("space", "res", "den", "desc")  # parts of the names of derivatives: the same scan, worked on in several ways
 
 
-def bids(root: Path, table: Path | None = None) -> Layout:
-    """Finds the T1-weighted scans of a BIDS dataset and joins what is known of each person.
+def bids(
+    root: Path,
+    table: Path | None = None,
+    suffix: str = "T1w",
+    derivatives: str | None = None,
+    id: str | None = None,
+    targets: Sequence[str] = (),
+    pattern: str | None = None,
+) -> Layout:
+    """Finds the scans of one kind in a BIDS dataset and joins what is known of each person, and of each session.
 
     Args:
         root: the folder that holds sub-*.
-        table: what is known of the people, a .tsv or .csv with their ids (``sub-01``, or ``01``); where it also has a
-            column for the session, a row per session. None: participants.tsv in `root`.
+        table: what is known of the people, with their ids (``sub-01``, or ``01``); where it also has a column for the
+            session, a row per session. None: participants.tsv in `root`. Where there are sub-*/sub-*_sessions.tsv, what
+            stands there goes before it.
+        suffix: the last part of the names: T1w, T2w, FLAIR, ...
+        derivatives: the scans are those in derivatives/NAME, as of fmriprep. Where it has a scan in several forms, that
+            in its own space is taken (without ``space-``), unless `pattern` says otherwise.
+        id: the column of `table` with the ids.
+        targets: the columns of `table` to take; none: all.
+        pattern: which scans to take, such as ``*acq-mprage*``: the file's name, or its path below the folder of scans.
 
     Returns:
         the scans in the order of their paths. Repeated runs and acquisitions are all there, told apart by a column for
         each such part of the file names (``run``, ``acq``).
 
     Raises:
-        InputError: there is no such folder, table or scan, or not one scan could be joined.
+        InputError: there is no such folder, table, column or scan, or not one scan could be joined.
     """
-    root = Path(root).expanduser().absolute()
-    scans = _find(root)
-    sheet = read_sheet(_participants(root) if table is None else Path(table))
-    standard = {"subject": "participant_id"} if "participant_id" in sheet.cells else {}
-    found, _ = find_columns(sheet, ["subject"], ["session"], standard)
-    people = _people(sheet, found)
-    joined, report = [], []
-    for scan in scans:
-        subject, session = scan["subject"], scan["session"]
-        rows = people.get((subject, session), people.get((subject, ""), []))
-        reason = _unreadable(scan["path"]) or _unmatched(subject, session, rows, people, sheet)
-        report.append((str(scan["path"].relative_to(root)), "dropped" if reason else "joined", reason))
-        if not reason:
-            # resolved by its folder only: a dataset of datalad consists of links to files with other names
-            path = scan["path"].parent.resolve() / scan["path"].name
-            joined.append(scan["names"] | rows[0] | {"subject": subject, "session": session, "path": str(path)})
-    seen = {scan["subject"] for scan in scans}
-    for subject in dict.fromkeys(subject for subject, _ in people if subject not in seen):
-        folder = root / subject
-        reason = f"{'no anat/*_T1w.nii.gz in its folder' if folder.is_dir() else 'no folder of that name'}"
-        report.append((subject, "no scan", reason))
-    layout = Layout(
-        _in_order(joined, sheet, found), pd.DataFrame(report, columns=["item", "fate", "reason"], dtype="str")
+    root = open_root(root, EXPECTED)
+    folder = root if derivatives is None else _derivatives(root, derivatives)
+    paths = _paths(folder, suffix)
+    chosen = [path for path in paths if fits(path, folder, pattern)]
+    if not chosen:
+        raise nothing_fits(folder, pattern or "", paths)
+    scans, notes = _one_form([_scan(path, folder) for path in chosen])
+    people = _participants(root) if table is None else Path(table)
+    scans, more = _with_sessions(scans, root)
+    seen = {scan.subject for scan in scans}
+    empty = [person.name for person in folders_in(folder) if person.name.startswith("sub-") and person.name not in seen]
+    usual = ("participant_id", *USUAL_NAMES["subject"])
+    advice = "Give the table that belongs to these scans with --table."
+    return join_people(root, scans, people, id, targets, empty, usual, "sub-", (*notes, *more), advice)
+
+
+def _derivatives(root: Path, name: str) -> Path:
+    folder = root / "derivatives" / name
+    if folder.is_dir():
+        return folder
+    there = [path.name for path in folders_in(root / "derivatives")] if (root / "derivatives").is_dir() else []
+    expected = f"one of {', '.join(there)}" if there else "a folder `derivatives` with folders in it"
+    advice = did_you_mean(name, there) or "Check the name, or leave --derivatives out for the scans as they were taken."
+    raise InputError(Problem(str(folder), "there is no such folder", expected, advice))
+
+
+def _paths(root: Path, suffix: str) -> list[Path]:
+    patterns = [f"sub-*/{between}anat/*_{suffix}.nii*" for between in ("", "ses-*/")]
+    if paths := sorted({path for pattern in patterns for path in root.glob(pattern) if is_image(path)}):
+        return paths
+    others = sorted(
+        {match[1] for path in root.glob("sub-*/**/anat/*.nii*") if (match := re.search(r"_(\w+)\.nii", path.name))}
     )
-    if not joined:
-        advice = "Give the table that belongs to these scans with --table." + "".join(
-            f"\n    {x}" for x in layout.lines()
-        )
-        raise InputError(Problem(str(root), f"none of {len(scans)} scans could be joined", "at least one", advice))
-    return layout
+    if re.match(r"(sub|ses)-", root.name):
+        advice = "This looks like the folder of one subject: give the folder above it."
+    elif below := [child for child in folders_in(root) if any(child.glob(patterns[0])) or any(child.glob(patterns[1]))]:
+        advice = f"There are some in {below[0]}: give that folder."
+    elif others:
+        advice = f"There are others: {', '.join(others)}. Choose with --suffix."
+    elif any(root.glob("sub-*")):
+        advice = f"There are sub-* folders, but no {suffix} scans in them: is the download complete?"
+    else:
+        advice = ""
+    raise no_images(
+        root, " or ".join(pattern.removesuffix("*") + ".gz" for pattern in patterns), advice, f"{suffix} scans"
+    )
 
 
-def _find(root: Path) -> list[dict]:
-    if not root.is_dir():
-        found = "this is a file" if root.exists() else "there is no such folder"
-        raise InputError(Problem(str(root), found, "the folder of a BIDS dataset", "Check the path."))
-    paths = {path for pattern in SCANS for path in root.glob(pattern) if path.name.endswith((".nii", ".nii.gz"))}
-    if not paths:
-        if re.match(r"(sub|ses)-", root.name):
-            advice = "This looks like the folder of one subject: give the folder above it."
-        elif below := sorted(child.name for child in root.iterdir() if any(child.glob(SCANS[0]))):
-            advice = f"There are some in {root / below[0]}: give that folder."
-        elif any(root.glob("sub-*")):
-            advice = "There are sub-* folders, but no T1-weighted scans in them: is the download complete?"
-        else:
-            advice = "For other layouts, see `tfmri labels --help`, or write the labels.csv in a spreadsheet."
-        expected = "sub-*/anat/*_T1w.nii.gz or sub-*/ses-*/anat/*_T1w.nii.gz"
-        raise InputError(Problem(str(root), "there are no T1-weighted scans", expected, advice))
-    scans = []
-    for path in sorted(paths):
-        names = dict(part.split("-", 1) for part in path.name.split("_")[:-1] if "-" in part)
-        folders = path.relative_to(root).parts
-        session = folders[1] if len(folders) == 4 else ""
-        names = {key: value for key, value in names.items() if key not in ("sub", "ses")}
-        scans.append({"path": path, "subject": folders[0], "session": session, "names": names})
-    return scans
+def _scan(path: Path, root: Path) -> Scan:
+    folders = path.relative_to(root).parts
+    session = folders[1] if len(folders) == 4 else ""
+    parts = dict(part.split("-", 1) for part in path.name.split("_")[:-1] if "-" in part)
+    reason, detail = unusable(path), ""
+    for key, above in (("sub", folders[0]), ("ses", session)):
+        if not reason and above and f"{key}-{parts.get(key, above[4:])}" != above:
+            reason, detail = "no label: whose scan it is cannot be told", f"the file says {key}-{parts[key]}"
+    rest = {key: value for key, value in parts.items() if key not in ("sub", "ses")}
+    return Scan(path, folders[0], session, rest, reason=reason, detail=detail)
+
+
+def _one_form(scans: list[Scan]) -> tuple[list[Scan], tuple[str, ...]]:
+    """Drops all but one form of each scan: the one in its own space, if that is one."""
+    groups: dict[tuple, list[Scan]] = {}
+    for scan in scans:
+        if not scan.reason:
+            other = tuple(sorted((key, value) for key, value in scan.parts.items() if key not in FORMS))
+            groups.setdefault((scan.subject, scan.session, other), []).append(scan)
+    dropped: dict[Path, str] = {}
+    for group in (group for group in groups.values() if len(group) > 1):
+        own = [scan for scan in group if "space" not in scan.parts]
+        kept = own if len(own) == 1 else []
+        reason = "repeated: the same scan in another form" if kept else "repeated: the same scan in several forms"
+        dropped |= {scan.path: f"{reason}; choose with --pattern" for scan in group if scan not in kept}
+    forms = list(dict.fromkeys(_form(scan) for scan in scans if scan.path in dropped))
+    notes = (f"To choose a form: {' or '.join(f'--pattern {form!r}' for form in forms[:4])}.",) if forms else ()
+    return [replace(scan, reason=dropped.get(scan.path, scan.reason)) for scan in scans], notes
+
+
+def _form(scan: Scan) -> str:
+    parts = [f"{key}-{value}" for key, value in scan.parts.items() if key in FORMS]
+    return f"*_{'_'.join(parts)}_*" if parts else scan.path.name.replace(scan.subject, "*")
 
 
 def _participants(root: Path) -> Path:
+    """participants.tsv of the dataset; for the folder of its derivatives, that of the scans as they were taken."""
+    above = [root.parent.parent] if root.parent.name == "derivatives" else []
+    for folder in (root, *above):
+        if (path := folder / "participants.tsv").is_file():
+            return path
+    advice = "Give a table of the people with --table (.tsv, .csv, .xls or .xlsx, with a column participant_id)."
     path = root / "participants.tsv"
-    if not path.is_file():
-        advice = "Give a table of the people with --table (.tsv or .csv, with a column participant_id)."
-        raise InputError(Problem(str(path), "there is no such file", "the people's ages, sexes, ...", advice))
-    return path
+    raise InputError(Problem(str(path), "there is no such file", "the people's ages, sexes, ...", advice))
 
 
-def _people(sheet: Sheet, found: dict[str, str]) -> dict[tuple[str, str], list[dict[str, str]]]:
-    """(subject, session) as in the folders' names -> the different rows on them; session '' where rows have none."""
-    people: dict[tuple[str, str], list[dict[str, str]]] = {}
-    covariates = _covariates(sheet, found)
-    for row in sheet.cells.to_dict("records"):
-        subject, session = row[found["subject"]], row[found["session"]] if "session" in found else ""
-        if subject:
-            key = (f"sub-{subject.removeprefix('sub-')}", f"ses-{session.removeprefix('ses-')}" if session else "")
-            rest = {name: row[column] for column, name in covariates.items()}
-            rows = people.setdefault(key, [])
-            if rest not in rows:
-                rows.append(rest)
-    return people
-
-
-def _unreadable(path: Path) -> str:
-    """Why the file of a scan cannot be one, '' if it may be."""
-    if not path.exists():
-        return "a link to a file that is not there (with datalad: datalad get)"
-    if not path.is_file():
-        return "a folder"
-    if path.stat().st_size == 0:
-        return "an empty file"
-    if path.suffix == ".nii" and path.with_name(path.name + ".gz").is_file():
-        return "the same scan is there as .nii.gz"
-    return ""
-
-
-def _unmatched(subject: str, session: str, rows: list, people: dict, sheet: Sheet) -> str:
-    """Why a scan cannot be joined to a row of the table, '' if it can."""
-    name = sheet.path.name
-    if len(rows) > 1:
-        return f"{len(rows)} rows of {name} differ on this person, so it cannot be told which is right"
-    if rows:
-        return ""
-    if sessions := [other for person, other in people if person == subject]:
-        return f"{name} has this person's {', '.join(sessions)} but not {session or 'a row without session'}"
-    bare = subject.removeprefix("sub-").lstrip("0").casefold()
-    alike = [person for person, _ in people if person.removeprefix("sub-").lstrip("0").casefold() == bare]
-    return f"no row in {name}" + (f" (there is '{alike[0]}': correct the id there)" if alike else "")
-
-
-def _covariates(sheet: Sheet, found: dict[str, str]) -> dict[str, str]:
-    """Column of the table -> its name in labels.csv: its own, unless that is one of ours."""
-    own = [str(column) for column in sheet.cells if column not in found.values()]
-    return {column: kept_as(column, own) if column in OURS else column for column in own}
-
-
-def _in_order(joined: list[dict], sheet: Sheet, found: dict[str, str]) -> pd.DataFrame:
-    covariates = list(_covariates(sheet, found).values())
-    names = sorted({key for row in joined for key in row} - {*covariates, *OURS})
-    table = pd.DataFrame(joined, columns=[*OURS, *names, *covariates], dtype="str").fillna("")
-    return table if table["session"].any() else table.drop(columns="session")
+def _with_sessions(scans: list[Scan], root: Path) -> tuple[list[Scan], tuple[str, ...]]:
+    """Each scan with what its subject's sessions.tsv knows of its session."""
+    rows: dict[str, dict[str, dict[str, str]]] = {}
+    for subject in {scan.subject for scan in scans if scan.session}:
+        path = root / subject / f"{subject}_sessions.tsv"
+        if not path.is_file():
+            continue
+        sheet = read_sheet(path)
+        if "session_id" not in sheet.columns:
+            advice = "Its rows belong to the sessions named there, such as ses-1."
+            raise InputError(Problem(str(path), "there is no column 'session_id'", "one", advice))
+        cells = sheet.cells.set_index("session_id").astype(str)
+        rows[subject] = {
+            str(session): dict(zip(cells.columns, row, strict=True)) for session, *row in cells.itertuples()
+        }
+    joined = []
+    for scan in scans:
+        sessions = rows.get(scan.subject, {})
+        match = match_ids([scan.session], list(sessions), SESSION_WORDS).pairs.get(scan.session)
+        joined.append(replace(scan, known=sessions[match]) if match is not None else scan)
+    names = list(dict.fromkeys(name for scan in joined for name in scan.known))
+    count = sum(bool(scan.known) for scan in joined)
+    notes = (f"sub-*_sessions.tsv: {', '.join(names)} of {count} scans are those of their session.",) if count else ()
+    return joined, notes
