@@ -38,6 +38,7 @@ def main() -> None:
         download,
         evaluate,
         labels,
+        new,
         prepare,
         preview,
         runs,
