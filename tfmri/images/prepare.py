@@ -335,12 +335,7 @@ def find_head(volume: Volume) -> Head:
     from scipy import ndimage
 
     factors = np.maximum(1, np.round(BLOCK / spacing_of(volume.affine)).astype(int))
-    blocks = volume.data
-    for axis in np.argsort(np.abs(blocks.strides))[::-1]:  # last the one along which memory runs: it is the slowest
-        starts = np.arange(0, volume.data.shape[axis], factors[axis])
-        sizes = np.diff([*starts, volume.data.shape[axis]]).astype(np.float32)
-        sums = np.add.reduceat(blocks, starts, axis=axis)
-        blocks = sums / np.expand_dims(sizes, tuple({0, 1, 2} - {int(axis)}))
+    blocks = _block_means(volume.data, factors)
 
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.SetNumberOfHistogramBins(256)
@@ -362,6 +357,17 @@ def find_head(volume: Volume) -> Head:
     low, high = cap.min(axis=0) - reach, cap.max(axis=0) + reach
     low[2] = max(world[:, 2].min() - reach[2], high[2] - HEAD_HEIGHT)
     return Head(low, high, threshold, background)
+
+
+def _block_means(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """The means of `data` over blocks of `factors` voxels, of fewer where an axis ends."""
+    order = np.argsort(-np.abs(data.strides))  # as it lies in memory: whole slabs first, the slow last axis on a rest
+    blocks = data.transpose(order)
+    for axis, factor in enumerate(factors[order]):
+        starts = range(0, blocks.shape[axis], factor)
+        parts = [blocks[(*[slice(None)] * axis, slice(start, start + factor))].mean(axis) for start in starts]
+        blocks = np.stack(parts, axis)
+    return blocks.transpose(np.argsort(order))
 
 
 def place_grid(volume: Volume, head: Head, preparation: Preparation) -> np.ndarray:
@@ -412,7 +418,7 @@ def resample(
     first = np.clip(np.floor(corners.min(axis=0) - margin), 0, volume.data.shape).astype(int)
     last = np.clip(np.ceil(corners.max(axis=0) + margin) + 1, 0, volume.data.shape).astype(int)
     needed = volume.data[tuple(slice(start, stop) for start, stop in zip(first, last, strict=True))]
-    needed = np.ascontiguousarray(needed.T)  # (z, y, x), as SimpleITK stores
+    needed = needed.T  # (z, y, x), as SimpleITK stores
     for axis, kernel in enumerate(kernels[::-1]):
         if len(kernel) > 1:
             needed = ndimage.correlate1d(needed, kernel, axis=axis, mode="nearest")
@@ -461,7 +467,7 @@ def normalise(
         InputError: nothing to normalise by, or a result that float16 cannot hold.
     """
     inside = image > head.threshold if inside is None else inside
-    foreground = image[inside]
+    foreground = image.T[inside.T]  # in the order of memory, which is several times faster
     if foreground.size < image.size / 1000:
         found = (
             f"only {foreground.size} of {image.size} voxels around the head are in the mask, or above the background"
@@ -480,15 +486,19 @@ def normalise(
         raise _refusal(volume, f"its intensities cannot be normalised by {method}: they would be divided by {scale:g}")
 
     def mapped(values: Any) -> Any:
-        with np.errstate(over="ignore"):  # noticed below
-            return np.clip((values - shift) / scale, *bounds).astype(np.float16)
+        values = values - shift
+        values /= scale
+        return np.clip(values, *bounds)
 
     if method in ("zscore", "percentiles", "histogram"):
         image = np.minimum(image, high)
-    result, background = mapped(image), float(mapped(np.float64(head.background)))
-    if not np.isfinite(result).all() or result.min() == result.max():
+    moved, background = mapped(image), float(np.float16(mapped(np.float64(head.background))))
+    with np.errstate(over="ignore"):  # noticed here; float16 itself is slow to search
+        lowest, highest = np.float16(moved.min()), np.float16(moved.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest == highest:
         found = f"intensities from {image.min():g} to {image.max():g}, divided by {scale:g}"
         raise _refusal(volume, found, "what float16 can hold", "Choose another `normalise`, zscore say.")
+    result = moved.astype(np.float16)
     numbers = {"shift": shift, "scale": scale, "low": low, "high": high}
     if method == "histogram":
         numbers["landmarks"] = histogram.landmarks(result.astype(np.float32), inside).tolist()
