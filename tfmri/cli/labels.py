@@ -1,26 +1,156 @@
 """`tfmri labels LAYOUT ROOT`."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tfmri.cli import app
 
-labels = typer.Typer(help="Writes labels.csv from a folder of scans.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tfmri.cohort.layouts.layout import Layout
+
+labels = typer.Typer(help="Writes labels.csv from a folder of scans.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(labels, name="labels")
+
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
+Account = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Also write a CSV that tells what became of each scan and person."),
+]
+Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="The table's column with the ids.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="COLUMN", help="A column of the table to take; all by default.")
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which scans to take, such as '*_T1.nii.gz' or 'anat/*'; all by default."),
+]
+LABELS = Path("labels.csv")
+
+
+@labels.command()
+def folders(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds a folder for each class.")],
+    output: Output = LABELS,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column for the class; by the folders' names by default.")
+    ] = None,
+    pattern: Pattern = None,
+    report: Account = None,
+) -> None:
+    """A folder per class.
+
+    As in Females/Sub_101_T1.nii.gz, Males/Sub_102_T1.nii.gz.
+    """
+    from tfmri.cohort.layouts.folders import folders as read
+
+    _write(read(root, target, pattern), output, report)
+
+
+@labels.command()
+def subjects(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds a folder for each subject.")],
+    table: Annotated[
+        Path, typer.Option(metavar="FILE", help="What is known of the subjects: .csv, .tsv, .xls or .xlsx.")
+    ],
+    output: Output = LABELS,
+    id: Id = None,
+    target: Targets = None,
+    pattern: Pattern = None,
+    report: Account = None,
+) -> None:
+    """A folder (or a file) per subject, and a table.
+
+    As in Sub_101/T1.nii.gz, with sessions as in Sub_101/ses-2/T1.nii.gz.
+    """
+    from tfmri.cohort.layouts.subjects import subjects as read
+
+    _write(read(root, table, id, target or (), pattern), output, report)
 
 
 @labels.command()
 def bids(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds sub-*/ and participants.tsv.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("labels.csv"),
-    table: Annotated[Path | None, typer.Option(help="Another table than participants.tsv.")] = None,
+    output: Output = LABELS,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another table than participants.tsv; also .csv, .xls, .xlsx.")
+    ] = None,
+    id: Id = None,
+    target: Targets = None,
+    suffix: Annotated[str, typer.Option(help="What the scans' names end in: T1w, T2w, FLAIR, ...")] = "T1w",
+    derivatives: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take the scans in derivatives/NAME, such as fmriprep.")
+    ] = None,
+    pattern: Pattern = None,
+    report: Account = None,
 ) -> None:
-    """From a BIDS dataset: one row a T1-weighted scan, with all columns of participants.tsv."""
-    from tfmri.cohort.layouts.bids import bids as read_bids
-    from tfmri.cohort.layouts.layout import write_labels
+    """A BIDS dataset.
 
-    layout = read_bids(root, table)
+    As in sub-01/[ses-1/]anat/sub-01_T1w.nii.gz, participants.tsv, sub-01/sub-01_sessions.tsv.
+    """
+    from tfmri.cohort.layouts.bids import bids as read
+
+    _write(read(root, table, suffix, derivatives, id, target or (), pattern), output, report)
+
+
+@labels.command()
+def ixi(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with IXI012-HH-1211-T1.nii.gz and others.")],
+    output: Output = LABELS,
+    table: Annotated[Path | None, typer.Option(metavar="FILE", help="IXI.xls, if it lies elsewhere.")] = None,
+    report: Account = None,
+) -> None:
+    """IXI, as published.
+
+    The site is in the file names, sex and age are in IXI.xls.
+    """
+    from tfmri.cohort.layouts.ixi import ixi as read
+
+    _write(read(root, table), output, report)
+
+
+@labels.command()
+def oasis(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with OAS1_0001_MR1 and others.")],
+    output: Output = LABELS,
+    table: Annotated[Path | None, typer.Option(metavar="FILE", help="The demographics, if they lie elsewhere.")] = None,
+    report: Account = None,
+) -> None:
+    """OASIS-1, as published.
+
+    Sex, age and diagnosis (by CDR) are in its table.
+    """
+    from tfmri.cohort.layouts.oasis import oasis as read
+
+    _write(read(root, table), output, report)
+
+
+@labels.command()
+def ukb(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with 1000012_20252_2_0.zip and others.")],
+    table: Annotated[Path, typer.Option(metavar="FILE", help="A table with columns such as 31-0.0 and 21003-2.0.")],
+    output: Output = LABELS,
+    report: Account = None,
+) -> None:
+    """UK Biobank: bulk T1s, and a table of fields.
+
+    The scans are read from their zips, or unpacked.
+    """
+    from tfmri.cohort.layouts.ukb import ukb as read
+
+    _write(read(root, table), output, report)
+
+
+def _write(layout: "Layout", output: Path, report: Path | None) -> None:
+    from tfmri.cohort.layouts.layout import write_labels
+    from tfmri.files import write_csv
+
+    print("\n".join(layout.lines()))
+    if report is not None:
+        write_csv(report, layout.report)
+        print(f"{report}: what became of each")
     write_labels(layout.table, output)
-    print("\n".join([*layout.lines(), f"{output}: {len(layout.table)} rows"]))
+    print(f"{output}: {len(layout.table)} rows")
+    print(f"\nnext:\n  tfmri new NAME --labels {shlex.quote(str(output))}")

@@ -65,3 +65,8 @@ def read_name(path: Path) -> Name:
 def session_of_folder(name: str) -> str:
     """The name itself if a folder below a subject's is called like a session (`ses-1`, `baseline`, `2`), else ''."""
     return name if re.fullmatch(rf"{SESSION}|\d\d?", name, re.IGNORECASE) else ""
+
+
+def is_kind(name: str) -> bool:
+    """Whether a folder is called like a kind of image (`T1`, `anat`), and so is nobody's."""
+    return re.fullmatch(KIND, name, re.IGNORECASE) is not None
