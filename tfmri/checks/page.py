@@ -25,6 +25,7 @@ LISTED = 12  # links to scans of a finding
 TAGS = 4  # findings told below a picture
 BINS = 14
 WIDTH, HEIGHT = 220, 46  # of a histogram, CSS pixels
+WIDEST = 60  # of a bar
 SIDES = ("train", "validation", "test")
 HARMS = {Harm.SPOILS: "spoils", Harm.DOUBTFUL: "doubtful", Harm.NOTE: "note"}
 
@@ -64,7 +65,7 @@ td.n { font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 svg { display: block; }
 svg rect { fill: var(--bar); }
-svg text { fill: var(--dim); font-size: 10px; }
+svg text { fill: var(--dim); font-size: 11px; }
 svg line { stroke: var(--line); }
 .scans { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: .8rem; }
 figure { margin: 0; background: var(--card); border-radius: 6px; border-top: 4px solid var(--own, var(--line));
@@ -193,7 +194,7 @@ def _histogram(values: pd.Series, everybody: pd.Series, numeric: bool) -> str:
     else:
         names = labels = sorted(map(str, everybody.unique()))
         counts = np.array([(values == label).sum() for label in labels])
-    step = WIDTH / len(counts)
+    step = min(WIDTH / len(counts), WIDEST)
     bars = [
         f'<rect x="{step * i + 1:.1f}" y="{HEIGHT - (bar := HEIGHT * count / max(counts.max(), 1)):.1f}"'
         f' width="{step - 2:.1f}" height="{bar:.1f}"><title>{escape(names[i])}: {count}</title></rect>'
@@ -202,8 +203,8 @@ def _histogram(values: pd.Series, everybody: pd.Series, numeric: bool) -> str:
     texts = [_label(text, i, len(labels), step, numeric) for i, text in enumerate(labels) if text]
     told = escape(", ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True)))
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT + 14}" role="img" aria-label="{told}">{"".join(bars)}'
-        f'<line x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>{"".join(texts)}</svg>'
+        f'<svg width="{WIDTH}" height="{HEIGHT + 15}" role="img" aria-label="{told}">{"".join(bars)}'
+        f'<line x1="0" x2="{step * len(counts):.1f}" y1="{HEIGHT}" y2="{HEIGHT}"/>{"".join(texts)}</svg>'
     )
 
 
@@ -212,7 +213,7 @@ def _label(text: str, place: int, count: int, step: float, numeric: bool) -> str
     x, anchor = step * (place + 0.5), "middle"
     if numeric:
         x, anchor = (0, "start") if place == 0 else (step * count, "end")
-    return f'<text x="{x:.1f}" y="{HEIGHT + 11}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{HEIGHT + 12}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 # The scans

@@ -133,19 +133,27 @@ def as_text(report: Report, width: int | None = None) -> str:
 
 
 def _lines(report: Report, finding: Finding, width: int) -> list[str]:
-    parts = [
-        (finding.check, finding.where),
+    lines = _wrapped(f"{finding.check}: {finding.where}", width, "  ", "      ")
+    for name, text in (
         ("found", finding.found),
         ("expected", finding.expected),
         ("scans", scans_told(report, finding)),
         ("do", finding.advice),
-    ]
-    lines = textwrap.wrap(f"{parts[0][0]}: {parts[0][1]}", width - 2, subsequent_indent="    ")
-    for name, text in parts[1:]:
-        if text:
-            indent = "    " + " " * 10
-            lines += textwrap.wrap(text, width - 2, initial_indent=f"    {name:<10}", subsequent_indent=indent)
-    return [f"  {line}" for line in lines]
+    ):
+        lines += _wrapped(text, width, f"      {name:<10}", " " * 16) if text else []
+    return lines
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
+    """Paths and ids stay whole, so that they can be copied."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def scans_told(report: Report, finding: Finding) -> str:
