@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-import requests  # type: ignore[import-untyped]
+import requests
 
 from tfmri.errors import InputError, Problem
 from tfmri.files import write_json

@@ -1,10 +1,13 @@
 """The images of a table, one per row: whether they are there, whether each is there once, and what they are called."""
 
+import difflib
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tfmri import archives
 from tfmri.cohort.sheet import Fault
 from tfmri.cohort.values import MISSING
 
@@ -13,6 +16,8 @@ EXPECTED = "the path of an image (.nii or .nii.gz)"
 
 def find_images(folder: Path, cells: pd.Series) -> tuple[pd.Series, list[Fault]]:
     """The absolute path of each image, and what is wrong with those that are no files.
+
+    An image may be in a zip archive: ``1000012_20252_2_0.zip/T1/T1.nii.gz``.
 
     Args:
         folder: where relative paths count from; absolute.
@@ -28,8 +33,9 @@ def find_images(folder: Path, cells: pd.Series) -> tuple[pd.Series, list[Fault]]
                 image = folder / Path(cell).expanduser()
                 if ".." in image.parts:  # what the system makes of it, where a folder is a link
                     image = image.parent.resolve() / image.name
-                if not image.is_file():
-                    fault = _not_a_file(row, cell, image, folder)
+                if not archives.is_file(image) or image.suffix.lower() == archives.SUFFIX:
+                    inside = archives.split_archive(image / "-")
+                    fault = _not_in_archive(row, cell, *inside) if inside else _not_a_file(row, cell, image, folder)
             except (OSError, RuntimeError) as error:  # not allowed to look there, an unknown ~user, a name too long
                 reason = error.strerror if isinstance(error, OSError) else error
                 fault = Fault([row], f"'{cell}' cannot be opened: {reason}", EXPECTED, "Check the path.")
@@ -59,6 +65,23 @@ def _not_a_file(row: int, cell: str, image: Path, folder: Path) -> Fault:
     else:
         advice = f"Relative paths count from the folder of the labels file, {folder}."
     return Fault([row], f"there is no file '{cell}'", EXPECTED, advice)
+
+
+def _not_in_archive(row: int, cell: str, archive: Path, member: str) -> Fault:
+    """What is wrong with a path to an archive or into it; `member` ends with `/-`."""
+    wanted = member.removesuffix("-").removesuffix("/")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            images = [name for name in opened.namelist() if name.endswith((".nii", ".nii.gz"))]
+    except zipfile.BadZipFile:
+        found = f"the archive {archive.name} is damaged"
+        return Fault([row], found, EXPECTED, "Copy or download it again.")
+    near = (difflib.get_close_matches(wanted, images, n=1, cutoff=0) or [""])[0]
+    advice = f"It holds {len(images)} images, such as {near}." if images else "It holds no image."
+    if wanted:
+        return Fault([row], f"there is no '{wanted}' in the archive {archive.name}", EXPECTED, advice)
+    advice += f" Name the one inside: {cell.rstrip('/')}/{near}." if images else ""
+    return Fault([row], f"'{cell}' is an archive", EXPECTED, advice)
 
 
 def repeated_images(table: pd.DataFrame) -> list[Fault]:

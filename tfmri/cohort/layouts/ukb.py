@@ -1,0 +1,244 @@
+"""UK Biobank: T1-weighted scans as bulk field 20252 hands them out, and a table of fields.
+
+A bulk file is `EID_20252_INSTANCE_ARRAY.zip`; instance 2 is the first imaging visit and 3 the repeat, and they are the
+sessions here. Scans are read straight from these archives (`1000012_20252_2_0.zip/T1/T1_brain_to_MNI.nii.gz`), or from
+folders where they were unpacked under the same name, or as `EID/T1/...`, which is then taken for instance 2.
+
+A column of the table is a field, an instance and an array index, named in one of several ways: `21003-2.0` (ukbconv),
+`f.21003.2.0` (its R files), `p21003_i2` (the research analysis platform), `age_f21003_2_0`, `x21003_2_0`. Sex is field
+31 (0 female, 1 male), age at the visit 21003, the assessment centre 54. The table may be of many gigabytes: it is read
+some rows at a time, and of these only the needed columns are kept. People who withdrew have a negative eid, or no row.
+
+Source: https://biobank.ndph.ox.ac.uk/showcase, fields 31, 54, 21003 and 20252.
+"""
+
+import csv
+import gzip
+import re
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from tfmri import archives
+from tfmri.cohort.layouts.found import open_root, unusable
+from tfmri.cohort.layouts.joining import Candidate, join, merge_rows, sex_of
+from tfmri.cohort.layouts.layout import Layout
+from tfmri.cohort.layouts.named_scans import walk
+from tfmri.cohort.sheet import SPREADSHEETS, read_sheet
+from tfmri.errors import InputError, Problem
+from tfmri.progress import progress
+
+T1 = "20252"
+IMAGE = "T1/T1_brain_to_MNI.nii.gz"
+FIELDS = {"sex": "31-0.0", "age": "21003-{instance}.0", "site": "54-{instance}.0"}
+SEX = {"0": "f", "1": "m"}
+FIRST_IMAGING = "2"
+
+BULK = re.compile(r"(?P<eid>\d{7})_(?P<field>\d{5})_(?P<instance>\d+)_\d+(?P<zip>\.zip)?", re.IGNORECASE)
+EID_FOLDER = re.compile(r"\d{7}")
+EID = re.compile(r"(?:\w+[._])?eid")
+COLUMNS = (
+    r"(\d+)-(\d+)\.(\d+)",  # 31-0.0
+    r"f\.(\d+)\.(\d+)\.(\d+)",  # f.31.0.0
+    r"(?:participant\.)?p(\d+)(?:_i(\d+))?(?:_a(\d+))?",  # p31, p21003_i2
+    r"(?:\w+_)?[fx]_?(\d+)_(\d+)_(\d+)",  # sex_f31_0_0, x31_0_0
+)
+NOTHING = (-1, -1, -1)
+MANY = 500  # archives that take a while to look into
+CHUNK = 1 << 26  # characters of the table that are looked at together
+
+
+def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str = IMAGE) -> Layout:
+    """Finds UK Biobank's T1-weighted scans and joins the fields of a table.
+
+    Args:
+        root: the folder with the bulk files or what they were unpacked to, at any depth.
+        table: .csv, .tsv or .txt (also .gz) with a column `eid`, or a spreadsheet.
+        fields: column of labels.csv -> ``field-instance.array``, with ``{instance}`` for the scan's own.
+        image: the image to take, in the archive.
+
+    Returns:
+        subject (the eid), session (the instance), path, and the fields: sex (f or m), age in years at this visit, site
+        (the number of the assessment centre).
+
+    Raises:
+        InputError: there is no such folder, table, scan or any of the fields, or not one scan could be joined.
+    """
+    root = open_root(root, "the folder with the bulk files of UK Biobank")
+    found, left_out, unnamed = _find(root, image)
+    if not found:
+        expected = f"names such as 1000012_{T1}_2_0.zip"
+        advice = "It may hold bulk files as they came, or what they were unpacked to."
+        there = f"no scans of UK Biobank, but {len(left_out)} bulk files of other fields" if left_out else "no scans"
+        raise InputError(Problem(str(root), f"there are {there}", expected, advice))
+    scans = _images(found, image, left_out)
+    values, others, notes = _read_table(Path(table).expanduser(), found, fields)
+    known = {visit: merge_rows(said, list(fields)) for visit, said in values.items()}
+    candidates = [Candidate(path, visit, _names(visit)) for visit, path in sorted(scans.items())]
+    needed = [name for name in fields if name != "site"] or list(fields)
+    layout = join(root, candidates, known, left_out, needed, Path(table).name)
+    unseen = [
+        {"item": eid, "fate": "no scan", "reason": "no image: no bulk file of this person here"} for eid in others
+    ]
+    if unnamed:
+        notes.append(f"{unnamed} folders do not tell the visit: taken for instance {FIRST_IMAGING}, the first imaging.")
+    report = pd.concat([layout.report, pd.DataFrame(unseen, columns=layout.report.columns, dtype="str")])
+    return replace(layout, report=report.reset_index(drop=True), notes=(*notes, *layout.notes))
+
+
+def _names(visit: str) -> dict[str, str]:
+    eid, instance = visit.split("_")
+    return {"subject": eid, "session": instance}
+
+
+def _find(root: Path, image: str) -> tuple[dict[str, Path], dict[Path, str], int]:
+    """Visit (``1000012_2``) -> archive or folder; other ones -> why they are left out; how many tell no instance."""
+    found: dict[str, Path] = {}
+    left_out: dict[Path, str] = {}
+    unnamed = 0
+    for folder, folders, files in walk(root):
+        for name in [*folders, *files]:
+            path, bulk, is_folder = folder / name, BULK.fullmatch(name), name in folders
+            if bulk and (is_folder or bulk["zip"]):
+                if is_folder:
+                    folders.remove(name)
+                if bulk["field"] != T1:
+                    left_out[path] = f"no image: bulk field {bulk['field']}, not {T1}, the T1-weighted scan"
+                    continue
+                visit = f"{bulk['eid']}_{bulk['instance']}"
+            elif is_folder and EID_FOLDER.fullmatch(name) and (path / image).is_file():
+                folders.remove(name)
+                visit = f"{name}_{FIRST_IMAGING}"
+                unnamed += 1
+            else:
+                continue
+            first = found.setdefault(visit, path)
+            if first != path:
+                left_out[path] = "repeated: there is another of the same visit"
+    return found, left_out, unnamed
+
+
+def _images(found: Mapping[str, Path], image: str, left_out: dict[Path, str]) -> dict[str, Path]:
+    """Visit -> path of its image; those without one are added to `left_out`."""
+    images = {}
+    with progress(len(found), "looking into", "archives", len(found) > MANY) as advance:
+        for visit, path in found.items():
+            if archives.is_file(path / image):
+                reason = "" if path.is_file() else unusable(path / image)
+            elif path.is_file() and not zipfile.is_zipfile(path):
+                reason = "no image: a damaged archive"
+            else:
+                reason = f"no image: no {image} in it"
+            if reason:
+                left_out[path] = reason
+            else:
+                images[visit] = path / image
+            advance()
+    return images
+
+
+def _read_table(
+    path: Path, visits: Collection[str], fields: Mapping[str, str]
+) -> tuple[dict[str, list[dict[str, str]]], list[str], list[str]]:
+    """What the table says of each visit, the people in it who have none, and notes.
+
+    Raises:
+        InputError: the table cannot be read, or it has no eid, or none of the fields.
+    """
+    header, chunks = _open_table(path)
+    plain = [name.strip().casefold() for name in header]
+    eids = [place for place, name in enumerate(plain) if EID.fullmatch(name)]
+    if not eids:
+        raise InputError(Problem(str(path), f"no column holds the eid; there are {_some(header)}", "a column 'eid'"))
+    places = {key: place for place, name in reversed([*enumerate(plain)]) if (key := _parse(name))}
+    instances = sorted({visit.split("_")[1] for visit in visits})
+    columns = {
+        (name, instance): places.get(_parse(spelling.format(instance=instance)) or NOTHING)
+        for name, spelling in fields.items()
+        for instance in instances
+    }
+    if not any(place is not None for place in columns.values()):
+        asked = list(dict.fromkeys(fields[name].format(instance=instance) for name, instance in columns))
+        found = f"none of the fields is among its {len(header)} columns: {_some(header)}"
+        advice = "Names such as f.31.0.0 and p31 are understood too."
+        raise InputError(Problem(str(path), found, ", ".join(asked), advice))
+    notes = [
+        f"{path.name} has no {fields[name].format(instance=instance)}: no {name} for scans of instance {instance}."
+        for (name, instance), place in columns.items()
+        if place is None
+    ]
+    by_person: dict[str, list[str]] = {}
+    for visit in visits:
+        by_person.setdefault(visit.split("_")[0], []).append(visit)
+    values: dict[str, list[dict[str, str]]] = {}
+    others: dict[str, None] = {}
+    withdrawn = 0
+    for chunk in chunks(sorted({eids[0], *(place for place in columns.values() if place is not None)})):
+        people = chunk[eids[0]].str.strip().str.removesuffix(".0")
+        gone, ours = people.str.startswith("-"), people.isin(by_person)
+        withdrawn += int(gone.sum())
+        others |= dict.fromkeys(people[~gone & ~ours & (people != "")])
+        for eid, row in zip(people[ours], chunk[ours].to_dict("records"), strict=True):
+            for visit in by_person[eid]:
+                instance = visit.split("_")[1]
+                cells = {name: "" if (at := columns[name, instance]) is None else row[at].strip() for name in fields}
+                if "sex" in cells:
+                    cells["sex"] = sex_of(cells["sex"], SEX)
+                values.setdefault(visit, []).append(cells)
+    if withdrawn:
+        notes.append(f"{path.name}: {withdrawn} rows of people who withdrew (negative eid) are left out.")
+    return values, list(others), notes
+
+
+def _parse(name: str) -> tuple[int, int, int] | None:
+    """Field, instance and array index that a column's name in lower case stands for, None if it is no field's."""
+    match = next((match for pattern in COLUMNS if (match := re.fullmatch(pattern, name))), None)
+    return None if match is None else (int(match[1]), int(match[2] or 0), int(match[3] or 0))
+
+
+def _open_table(path: Path) -> tuple[list[str], Callable[[list[int]], Iterator[pd.DataFrame]]]:
+    """The header, and what reads the columns at some places, as text, a part of the rows at a time."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if start.startswith(SPREADSHEETS):
+            cells = read_sheet(path).cells
+            return list(map(str, cells)), lambda places: iter([cells.iloc[:, places].set_axis(places, axis=1)])
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig", errors="replace") as text:
+            line = text.readline()
+    except FileNotFoundError:
+        found = "there is no such file"
+        raise InputError(Problem(str(path), found, "the table of fields", "Check the path.")) from None
+    except (OSError, EOFError) as error:
+        raise InputError(Problem(str(path), f"the table cannot be read ({error})")) from error
+    headers = {sign: next(csv.reader([line], delimiter=sign), []) for sign in ",\t;"}
+    separator, header = max(headers.items(), key=lambda item: len(item[1]))
+    return header, lambda places: _chunks(path, separator, places, max(100, CHUNK // max(len(line), 100)))
+
+
+def _chunks(path: Path, separator: str, places: list[int], rows: int) -> Iterator[pd.DataFrame]:
+    """The columns at some places, called by these, so many rows at a time."""
+    try:
+        with pd.read_csv(
+            path,
+            sep=separator,
+            usecols=places,
+            dtype=str,
+            index_col=False,
+            keep_default_na=False,
+            chunksize=rows,
+            encoding="utf-8-sig",
+            encoding_errors="replace",
+        ) as chunks:
+            for chunk in chunks:
+                yield chunk.set_axis(places, axis=1).fillna("")
+    except (ValueError, OSError, EOFError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(Problem(str(path), f"the table cannot be read ({str(error).strip()})")) from error
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    return ", ".join(f"'{name}'" for name in names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
