@@ -2,9 +2,8 @@ import re
 import shutil
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
+from trees import fates, tree
 
 from tfmri.cohort.layouts.bids import bids
 from tfmri.cohort.layouts.layout import write_labels
@@ -15,9 +14,7 @@ SEX = {"sex": {"f": ["female"], "m": ["male"]}, "age": None}
 
 
 def dataset(root: Path, *scans: str, table: str = "participant_id\tsex\nsub-01\tf\nsub-02\tm\n") -> Path:
-    for number, scan in enumerate(scans, start=1):
-        (root / scan).parent.mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(np.full((2, 2, 2), number, np.uint8), np.eye(4)), root / scan)
+    tree(root, *scans)
     if table:
         (root / "participants.tsv").write_text(table)
     return root
@@ -28,10 +25,6 @@ def problem(*arguments: Path) -> Problem:
         bids(*arguments)
     assert len(caught.value.problems) == 1
     return caught.value.problems[0]
-
-
-def fates(layout) -> dict[str, tuple[str, str]]:
-    return {row["item"]: (row["fate"], row["reason"]) for row in layout.report.to_dict("records")}
 
 
 ONE, TWO = "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii"
@@ -147,6 +140,87 @@ def test_what_is_dropped_is_told_with_the_reason(tmp_path):
     )
 
 
+def test_what_sessions_tables_say_goes_before_the_participants_table(tmp_path):
+    names = [f"sub-0{s}/ses-{n}/anat/sub-0{s}_ses-{n}_T1w.nii.gz" for s, n in ((1, 1), (1, 2), (2, 1), (3, 1))]
+    dataset(tmp_path, *names, table="participant_id\tage\tsex\nsub-01\t60\tf\nsub-02\t70\tm\nsub-03\t\t\n")
+    (tmp_path / "sub-01/sub-01_sessions.tsv").write_text("session_id\tage\tMMSE\n1\tn/a\t30\nses-2\t62\t28\n")
+    (tmp_path / "sub-03/sub-03_sessions.tsv").write_text("session_id\tage\nses-1\t80\n")
+    layout = bids(tmp_path)
+    assert list(layout.table.columns) == ["subject", "session", "path", "age", "sex", "MMSE"]
+    assert layout.table.drop(columns="path").to_numpy().tolist() == [
+        ["sub-01", "ses-1", "60", "f", "30"],
+        ["sub-01", "ses-2", "62", "f", "28"],
+        ["sub-02", "ses-1", "70", "m", ""],
+        ["sub-03", "ses-1", "80", "", ""],
+    ]
+    assert layout.notes == ("sub-*_sessions.tsv: age, MMSE of 3 scans are those of their session.",)
+
+
+def test_a_sessions_table_without_sessions_or_with_one_twice_is_told(tmp_path):
+    dataset(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
+    path = tmp_path / "sub-01" / "sub-01_sessions.tsv"
+    path.write_text("session\tage\nses-1\t60\n")
+    assert problem(tmp_path).found == "there is no column 'session_id'"
+    path.write_text("session_id\tage\nses-1\t60\nses-1\t61\n")
+    assert problem(tmp_path).where == str(path) and "'ses-1' stands in several rows" in problem(tmp_path).found
+
+
+def test_another_suffix_can_be_asked_for(tmp_path):
+    dataset(tmp_path, ONE, ONE.replace("T1w", "FLAIR"), TWO)
+    assert list(bids(tmp_path, suffix="FLAIR").table["path"]) == [str(tmp_path / ONE.replace("T1w", "FLAIR"))]
+    with pytest.raises(InputError, match=r"no T2w scans .* There are others: FLAIR, T1w. Choose with --suffix"):
+        bids(tmp_path, suffix="T2w")
+
+
+@pytest.fixture
+def fmriprep(tmp_path):
+    """A dataset with what fMRIPrep 24 writes of the anatomy of two people."""
+    folder = dataset(tmp_path, ONE, TWO) / "derivatives" / "fmriprep"
+    mni = "space-MNI152NLin2009cAsym_res-2"
+    for person in ("sub-01", "sub-02"):
+        kinds = ["desc-preproc_T1w.nii.gz", "desc-preproc_T1w.json", "desc-brain_mask.nii.gz", "dseg.nii.gz"]
+        kinds += ["label-GM_probseg.nii.gz", f"{mni}_desc-preproc_T1w.nii.gz", f"{mni}_desc-brain_mask.nii.gz"]
+        dataset(folder, *(f"{person}/anat/{person}_{kind}" for kind in kinds), table="")
+    (folder / "sub-01.html").write_text("")
+    (folder / "sub-03" / "log").mkdir(parents=True)
+    return tmp_path
+
+
+def test_of_derivatives_the_form_in_the_scans_own_space_is_taken(fmriprep):
+    layout = bids(fmriprep, derivatives="fmriprep")
+    folder = fmriprep / "derivatives" / "fmriprep"
+    names = [str(folder / f"sub-0{n}/anat/sub-0{n}_desc-preproc_T1w.nii.gz") for n in (1, 2)]
+    assert list(layout.table["path"]) == names
+    assert list(layout.table["sex"]) == ["f", "m"]
+    reasons = layout.report[layout.report["fate"] == "dropped"]["reason"]
+    assert list(reasons) == ["repeated: the same scan in another form; choose with --pattern"] * 2
+    other = "*_space-MNI152NLin2009cAsym_res-2_desc-preproc_*"
+    assert layout.notes == (f"To choose a form: --pattern '{other}'.",)
+    chosen = bids(fmriprep, derivatives="fmriprep", pattern=other).table
+    assert [path.count("space-MNI152NLin2009cAsym") for path in chosen["path"]] == [1, 1]
+    assert fates(layout)["sub-03"] == ("no scan", "no image: no scan in the folder")
+
+
+def test_where_no_form_is_in_the_scans_own_space_none_is_taken_before_one_is_chosen(fmriprep):
+    for path in (fmriprep / "derivatives" / "fmriprep").glob("*/anat/*_desc-preproc_T1w.nii.gz"):
+        if "space" not in path.name:
+            path.rename(path.with_name(path.name.replace("_desc", "_space-MNI6_desc")))
+    found = problem(fmriprep, None, "T1w", "fmriprep")
+    assert found.found == "none of 4 scans could be joined"
+    assert "repeated: the same scan in several forms; choose with --pattern" in found.advice
+    assert "--pattern '*_space-MNI6_desc-preproc_*'" in found.advice
+
+
+def test_the_folder_of_derivatives_itself_will_do(fmriprep):
+    by_name = bids(fmriprep, derivatives="fmriprep").table
+    assert bids(fmriprep / "derivatives" / "fmriprep").table.equals(by_name)
+
+
+def test_derivatives_that_are_not_there_are_told_with_those_that_are(fmriprep):
+    found = problem(fmriprep, None, "T1w", "fmriperp")
+    assert (found.expected, found.advice) == ("one of fmriprep", "Did you mean 'fmriprep'?")
+
+
 def test_derivatives_and_other_contrasts_are_not_taken(tmp_path):
     others = ["sub-01/anat/sub-01_T2w.nii.gz", "sub-01/func/sub-01_T1w.nii.gz"]
     others += ["derivatives/x/sub-01/anat/sub-01_T1w.nii.gz"]
@@ -168,7 +242,7 @@ def test_a_missing_table(tmp_path):
 
 def test_a_table_without_ids(tmp_path):
     found = problem(dataset(tmp_path, ONE, table="age\tsex\n41\tf\n"))
-    assert found.found == "no column is called like one for ids; there are 'age', 'sex'"
+    assert found.found == "no column has a usual name for ids; there are 'age', 'sex'"
     assert found.advice == "Name the column that holds the ids with --id."
 
 

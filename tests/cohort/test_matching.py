@@ -85,6 +85,8 @@ def test_bare_numbers_are_matched_to_ids_that_all_begin_alike():
 def test_bare_numbers_are_not_matched_where_the_letters_tell_people_apart():
     assert match_ids(["01", "02"], ["patient01", "control02"]).pairs == {}
     assert match_ids(["01", "02"], ["patient01", "control01"]).pairs == {}
+    assert match_ids(["01", "02"], ["ses-1", "ses-2"]).pairs == {}
+    assert match_ids(["IXI012", "IXI013"], ["Sub_12", "Sub_13"]).pairs == {}
     both = match_ids(["IXI012", "12"], ["12"])
     assert both.pairs == {"12": "12"}
     assert match_ids(["IXI012", "12"], ["IXI012", "IXI013"]).pairs == {"IXI012": "IXI012"}

@@ -156,6 +156,9 @@ def _with_sessions(scans: list[Scan], root: Path) -> tuple[list[Scan], tuple[str
         if "session_id" not in sheet.columns:
             advice = "Its rows belong to the sessions named there, such as ses-1."
             raise InputError(Problem(str(path), "there is no column 'session_id'", "one", advice))
+        if again := sorted(set(sheet.cells["session_id"][sheet.cells["session_id"].duplicated()])):
+            found = f"'{again[0]}' stands in several rows"
+            raise InputError(Problem(str(path), found, "a row for each session", "Delete all but one."))
         cells = sheet.cells.set_index("session_id").astype(str)
         rows[subject] = {
             str(session): dict(zip(cells.columns, row, strict=True)) for session, *row in cells.itertuples()

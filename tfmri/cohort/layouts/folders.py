@@ -90,7 +90,7 @@ def folders(root: Path, target: str | None = None, pattern: str | None = None) -
         ),
         (*_notes(column, labels, joined), *several),
     )
-    return some_joined(layout, root, "The reasons:")
+    return some_joined(layout, root, "The reasons:", column)
 
 
 def _check_classes(root: Path, images: Mapping[Path, list[Path]], beside: list[Path]) -> None:
@@ -155,9 +155,13 @@ def _check_subjects(root: Path, scans: Sequence[Scan], column: str) -> None:
     for scan in scans:
         people.setdefault(normal_form(scan.subject) or (scan.subject,), {}).setdefault(scan.known[column], scan)
     twice = [list(classes.values()) for classes in people.values() if len(classes) > 1]
+    if any(is_kind(same[0].subject) for same in twice):
+        found = f"the folders are called like people: they all hold scans called such as '{twice[0][0].path.name}'"
+        advice = "See `tfmri labels subjects --help`, for a folder per subject and a table."
+        raise InputError(Problem(str(root), found, EXPECTED, advice))
     problems = []
     for same in twice:
-        places = " and ".join(scan.path.relative_to(root).as_posix() for scan in same)
+        places = " and ".join(scan.path.relative_to(root).as_posix() for scan in same[:3])
         names = " and ".join(f"'{name}'" for name in dict.fromkeys(scan.subject for scan in same))
         advice = "Remove the wrong one. If these are different people, give them different names."
         problems.append(Problem(places, f"subject {names} is in {len(same)} classes", "each subject in one", advice))

@@ -134,10 +134,9 @@ def one_a_session(
         return scans, (
             f"{len(several)} sessions have several scans that fit '{pattern}' ({example}): kept as further runs.",
         )
-    shapes = Counter(text for group in groups.values() for text in {shape(scan) for scan in group})
-    examples = ", ".join(f"'{text}' (fits {count})" for text, count in shapes.most_common(4))
+    shapes = Counter(text for group in groups.values() for text in dict.fromkeys(map(shape, group)))
+    examples = ", ".join(f"'{text}' (fits {count})" for text, count in shapes.most_common(4) if count > 1)
     unclear = {scan.path for group in several for scan in group}
     reason = "repeated: several scans of one session; choose with --pattern"
-    return [replace(scan, reason=reason) if scan.path in unclear else scan for scan in scans], (
-        f"Of several scans of a session, choose one with --pattern, such as {examples}.",
-    )
+    notes = (f"Of several scans of a session, choose one with --pattern, such as {examples}.",) if examples else ()
+    return [replace(scan, reason=reason) if scan.path in unclear else scan for scan in scans], notes

@@ -45,17 +45,19 @@ class Layout:
         return (*lines, *self.notes)
 
 
-def some_joined(layout: Layout, root: Path, advice: str) -> Layout:
-    """The layout itself, if it has a row.
+def some_joined(layout: Layout, root: Path, advice: str, target: str | None = None) -> Layout:
+    """The layout itself, if it has a row; with a `target`, if it has two classes of it.
 
     Raises:
-        InputError: not one scan was joined; the account is part of the message.
+        InputError: it has not; the account is part of the message.
     """
-    if len(layout.table):
+    if len(layout.table) and (target is None or layout.table[target].nunique() > 1):
         return layout
     found = f"none of {(layout.report['fate'] == 'dropped').sum()} scans could be joined"
+    if len(layout.table):
+        found = f"only scans of '{layout.table[target].iloc[0]}' could be taken"
     account = "".join(f"\n    {line}" for line in layout.lines())
-    raise InputError(Problem(str(root), found, "at least one", advice + account))
+    raise InputError(Problem(str(root), found, "two classes" if target else "at least one", advice + account))
 
 
 def write_labels(table: pd.DataFrame, path: Path) -> None:

@@ -14,6 +14,8 @@ SUBJECT_WORDS = ("sub", "subj", "subject", "participant")  # say nothing on who 
 SESSION_WORDS = ("ses", "session", "visit", "tp", "timepoint")
 SHOWN = 3
 
+_Forms = dict[tuple[str, ...], list[str]]
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -49,7 +51,7 @@ def match_ids(wanted: Sequence[str], known: Sequence[str], words: Collection[str
     pairs = {name: name for name in wanted if name in exact}
     ambiguous, reasons = {}, {}
     ours, theirs = _by_form(wanted, words), _by_form(known, words)
-    lettered = _lettered(ours, theirs) | {bare: form for form, bare in _lettered(theirs, ours).items()}
+    lettered = _lettered(ours, theirs) | {number: form for form, number in _lettered(theirs, ours).items()}
     for form, names in ours.items():
         there = form if form in theirs else lettered.get(form)
         alike = theirs.get(there, []) if there else []
@@ -96,24 +98,25 @@ def normal_form(name: str, words: Collection[str] = SUBJECT_WORDS) -> tuple[str,
     return tuple(form)
 
 
-def _by_form(names: Iterable[str], words: Collection[str]) -> dict[tuple[str, ...], list[str]]:
-    forms: dict[tuple[str, ...], list[str]] = {}
+def _by_form(names: Iterable[str], words: Collection[str]) -> _Forms:
+    forms: _Forms = {}
     for name in names:
         if form := normal_form(name, words):
             forms.setdefault(form, []).append(name)
     return forms
 
 
-def _lettered(ours: Collection[tuple[str, ...]], theirs: Collection[tuple[str, ...]]) -> dict[tuple, tuple]:
+def _lettered(ours: _Forms, theirs: _Forms) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Our forms -> their bare numbers: what is left without that which all of ours with letters have in front."""
-    with_letters = [form for form in ours if form[0].isalpha() and len(form) > 1]
+    with_letters = [form for form in ours if form[0].isalpha() and form[0] not in SESSION_WORDS and len(form) > 1]
     if not with_letters:
         return {}
     places = zip(*(form[:-1] for form in with_letters), strict=False)
     same = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, places))
     numbers = {form: form[same:] for form in with_letters} if same else {}
-    # `bare not in ours`: 12 and IXI012 side by side are two people, or one twice; it cannot be told
-    return {form: bare for form, bare in numbers.items() if bare in theirs and bare not in ours and form not in theirs}
+    bare = {form for form, names in theirs.items() if not any(sign.isalpha() for name in names for sign in name)}
+    # not where 12 and IXI012 stand side by side: they may be two people, or one twice
+    return {form: number for form, number in numbers.items() if number in bare - set(ours) and form not in theirs}
 
 
 def _listed(names: Sequence[str], last: str) -> str:

@@ -100,7 +100,9 @@ def _id_column(sheet: Sheet, given: str | None, usual: Sequence[str], folders: S
             return name if name in alike else alike[0]
     listed = ", ".join(f"'{name}'" for name in own[:15]) + (f" and {len(own) - 15} more" if len(own) > 15 else "")
     found = (
-        "no column is called " + (f"'{given}'" if given is not None else "like one for ids") + f"; there are {listed}"
+        "no column "
+        + ("has a usual name for ids" if given is None else f"is called '{given}'")
+        + f"; there are {listed}"
     )
     near = nearest(given, own) if given is not None else None
     advice = _likely_id(sheet, folders) or (

@@ -75,10 +75,14 @@ def _shape(scan: Scan) -> str:
 
 
 def _advice(root: Path, folders: dict[Path, list[Path]]) -> str:
-    """What may be wrong where no folder is called like a person."""
-    deeper = [folder for folder in folders if len(folders_in(folder)) > len(folders)]
-    if deeper:
-        return f"If the subjects' folders are those in {deeper[0]}, give that folder."
-    if session_of_folder(next(iter(folders), root).name) or not folders:
+    """What may be wrong where no folder is called like a person of the table."""
+    if not folders or any(session_of_folder(folder.name) for folder in folders):
         return "If this is the folder of one subject, give the folder above it."
+    inner = {folder: len(folders_in(folder)) for folder in folders}
+    fullest = max(folders, key=lambda folder: inner[folder])
+    if inner[fullest] > len(folders):
+        return f"If the subjects' folders are those in {fullest}, give that folder."
+    together = [folder for folder, paths in folders.items() if sum(path.parent == folder for path in paths) > 4]
+    if together:
+        return f"If the scans of different subjects lie together in {together[0]}, give that folder."
     return "Give the table that belongs to these scans."
