@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-from tfmri.augment.recipe import RECIPES, TRANSFORMS, Affine, Elastic, Flip, Noise, parse_recipe, recipe_to_config
+from tfmri.augment.recipe import (
+    RECIPES,
+    TRANSFORMS,
+    Affine,
+    Elastic,
+    Flip,
+    Noise,
+    parse_recipe,
+    recipe_to_config,
+    weakened,
+)
 from tfmri.errors import InputError
 
 
@@ -75,3 +85,11 @@ def test_all_mistakes_are_told_at_once():
 def test_reading_a_recipe_imports_no_tensorflow():
     code = "import sys, tfmri.augment.recipe; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_weakened_transform_has_the_share_of_its_ranges_and_happens_always():
+    affine = Affine(probability=0.2, scale=(0.8, 1.4), rotation=12, translation=9)
+    assert weakened(affine, 0.5) == Affine(probability=1, scale=(0.9, 1.2), rotation=6, translation=4.5)
+    assert weakened(Flip(axes=("x", "y")), 0.1) == Flip(probability=1, axes=("x", "y"))
+    for kind in TRANSFORMS.values():
+        assert weakened(kind(), 1) == dataclasses.replace(kind(), probability=1.0)

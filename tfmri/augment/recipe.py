@@ -13,7 +13,7 @@ In an experiment file::
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -26,8 +26,9 @@ class _Refused(ValueError):
     """A value that does not fit; the message says what would."""
 
 
-def _setting(default: Any, check: Callable[[Any], Any]) -> Any:
-    return field(default=default, metadata={"check": check})
+def _setting(default: Any, check: Callable[[Any], Any], neutral: float | None = None) -> Any:
+    """A field with what it may be and, where it is a range, the value that changes nothing."""
+    return field(default=default, metadata={"check": check, "neutral": neutral})
 
 
 def _is_number(value: Any) -> bool:
@@ -95,10 +96,10 @@ class Affine:
     """
 
     probability: float = _setting(0.75, _probability)
-    scale: tuple[float, float] = _setting((0.9, 1.1), _interval(0.5, 2))
+    scale: tuple[float, float] = _setting((0.9, 1.1), _interval(0.5, 2), neutral=1)
     isotropic: bool = _setting(True, _switch)
-    rotation: float = _setting(10.0, _number(0, 180, "degrees"))
-    translation: float = _setting(5.0, _number(0, 100, "mm"))
+    rotation: float = _setting(10.0, _number(0, 180, "degrees"), neutral=0)
+    translation: float = _setting(5.0, _number(0, 100, "mm"), neutral=0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Elastic:
     """
 
     probability: float = _setting(0.5, _probability)
-    displacement: float = _setting(8.0, _number(0, 50, "mm"))
+    displacement: float = _setting(8.0, _number(0, 50, "mm"), neutral=0)
     control_points: int = _setting(7, _count(4, 32))  # along each axis
 
 
@@ -123,7 +124,7 @@ class Gamma:
     """
 
     probability: float = _setting(0.3, _probability)
-    exponent: tuple[float, float] = _setting((0.75, 1.33), _interval(0.1, 10))
+    exponent: tuple[float, float] = _setting((0.75, 1.33), _interval(0.1, 10), neutral=1)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class BiasField:
     """
 
     probability: float = _setting(0.5, _probability)
-    strength: float = _setting(0.2, _number(0, 2))
+    strength: float = _setting(0.2, _number(0, 2), neutral=0)
     control_points: int = _setting(5, _count(4, 32))  # along each axis
 
 
@@ -145,7 +146,7 @@ class Noise:
     """Adds white Gaussian noise; its standard deviation is drawn uniformly from 0 to `sd`, a share of the range."""
 
     probability: float = _setting(0.3, _probability)
-    sd: float = _setting(0.03, _number(0, 1))
+    sd: float = _setting(0.03, _number(0, 1), neutral=0)
 
 
 Transform = Flip | Affine | Elastic | Gamma | BiasField | Noise
@@ -219,6 +220,22 @@ def recipe_to_config(recipe: Recipe) -> list[dict[str, dict[str, Any]]]:
         {_NAMES[type(transform)]: {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(transform).items()}}
         for transform in recipe
     ]
+
+
+def weakened(transform: Transform, share: float) -> Transform:
+    """`transform` on every sample, its ranges drawn together to `share` (0 to 1) of their way from no change.
+
+    The same seeds then draw the same change, in that share of its strength (of gamma: nearly so).
+    """
+    ranges = {each.name: each.metadata["neutral"] for each in fields(transform)}
+    values: dict[str, Any] = {"probability": 1.0}
+    for name, neutral in ranges.items():
+        value = getattr(transform, name)
+        if neutral is not None:
+            ends = value if isinstance(value, tuple) else (value,)
+            moved = tuple(neutral + share * (end - neutral) for end in ends)
+            values[name] = moved if isinstance(value, tuple) else moved[0]
+    return replace(transform, **values)
 
 
 def _transform(kind: type[Transform], values: Any, where: str, problems: list[Problem]) -> Transform:

@@ -13,12 +13,15 @@ from tfmri.cli.parameters import Experiment, Overrides
 def preview(
     experiment: Experiment,
     overrides: Overrides = None,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the pictures go.")] = Path("preview"),
-    scans: Annotated[int, typer.Option(min=1, help="How many scans to show.")] = 12,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the picture goes.")] = Path("preview"),
+    scans: Annotated[int, typer.Option(min=1, help="How many scans to show.")] = 9,
+    transform: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Show one transform at low, middle and high strength.")
+    ] = None,
 ) -> None:
-    """Draws prepared scans, and one of them augmented as the network will see it."""
+    """Draws prepared scans with their labels, and one of them augmented as the network will see it."""
     from tfmri.experiment.load import find_experiment, load_experiment
     from tfmri.workflows import preview as workflow
 
-    for path in workflow.preview(load_experiment(find_experiment(experiment), overrides or ()), to, scans):
-        print(path)
+    path = find_experiment(experiment)
+    print(workflow.preview(load_experiment(path, overrides or ()), path.stem, to, scans, transform))
