@@ -168,7 +168,13 @@ def test_the_cohort_is_told_by_split_with_a_histogram_of_the_subjects(numeric):
     parsed = Parsed(page(data))
     bars = parsed.all("svg")[-1]["aria-label"]
     assert sum(int(number) for number in re.findall(r": (\d+)(?:,|$)", bars)) == 39
-    for words in ("train", "validation", "test", "all", "mean 45" if numeric else "20 f, 19 m"):
+    for words in (
+        "train",
+        "validation",
+        "test",
+        "all",
+        "mean 45" if numeric else "20\N{NO-BREAK SPACE}f, 19\N{NO-BREAK SPACE}m",
+    ):
         assert words in parsed.text
 
 

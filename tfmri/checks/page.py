@@ -181,7 +181,7 @@ def _summary(values: pd.Series, numeric: bool) -> str:
 
 
 def _counts(values: pd.Series) -> str:
-    return ", ".join(f"{count} {label}" for label, count in sorted(values.value_counts().items()))
+    return ", ".join(f"{count}\N{NO-BREAK SPACE}{label}" for label, count in sorted(values.value_counts().items()))
 
 
 def _histogram(values: pd.Series, everybody: pd.Series, numeric: bool) -> str:

@@ -19,7 +19,7 @@ from tfmri.cohort.table import FIRST, Inspection, inspect_labels
 from tfmri.errors import InputError
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
-from tfmri.workflows.cohort import labels_file
+from tfmri.workflows.cohort import image_columns, labels_file
 
 
 def check(
@@ -39,7 +39,8 @@ def check(
     """
     labels = labels_file(experiment.data.labels)
     targets = {each: target.classes for each, target in experiment.targets.items()}
-    inspection = inspect_labels(labels, targets, experiment.data.columns, experiment.data.where)
+    columns, images = image_columns(experiment)
+    inspection = inspect_labels(labels, targets, columns, experiment.data.where, images)
     target, numeric = experiment.target, targets[experiment.target] is None
     findings = label_findings(inspection, targets)
     if inspection.cohort is None:
