@@ -76,3 +76,17 @@ def test_nothing_is_written_where_nothing_fits(labels, tmp_path, arguments):
 def test_a_table_is_asked_for_where_there_must_be_one(labels):
     code, _, error = labels("subjects", "data")
     assert code == 2 and "--table" in error
+
+
+def test_more_fields_of_uk_biobank_can_be_asked_for(labels, tmp_path):
+    for eid in (1000012, 1000024):
+        image = tmp_path / "ukb" / f"{eid}_20252_2_0" / "T1" / "T1_brain_to_MNI.nii.gz"
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"scan")
+    (tmp_path / "fields.csv").write_text("eid,31-0.0,21003-2.0,21002-2.0\n1000012,0,61,70\n1000024,1,62,80\n")
+    command = ["ukb", "ukb", "--table", "fields.csv"]
+    assert labels(*command, "--field", "weight=21002-{instance}.0")[0] == 0
+    table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
+    assert list(table["weight"]) == ["70", "80"] and list(table["sex"]) == ["f", "m"]
+    code, _, error = labels(*command, "--field", "weight={x}")
+    assert code == 2 and "names no field" in error

@@ -1,5 +1,6 @@
 """`tfmri labels LAYOUT ROOT`."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,15 +133,31 @@ def ukb(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with 1000012_20252_2_0.zip and others.")],
     table: Annotated[Path, typer.Option(metavar="FILE", help="A table with columns such as 31-0.0 and 21003-2.0.")],
     output: Output = LABELS,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=FIELD",
+            help="One more field, such as hand=1707-0.0; {instance} is that of the scan. sex, age and site by default.",
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The image in the archive: T1/T1_brain_to_MNI.nii.gz by default.")
+    ] = None,
     report: Account = None,
 ) -> None:
     """UK Biobank: bulk T1s, and a table of fields.
 
     The scans are read from their zips, or unpacked.
     """
+    from tfmri.cohort.layouts.ukb import FIELDS, IMAGE
     from tfmri.cohort.layouts.ukb import ukb as read
 
-    _write(read(root, table), output, report)
+    pairs = [given.partition("=") for given in field or ()]
+    for name, _, number in pairs:
+        if not name or not re.fullmatch(r"\d+-(\d+|{instance})\.\d+", number):
+            expected = "expected such as hand=1707-0.0 or weight=21002-{instance}.0"
+            raise typer.BadParameter(f"'{name}={number}' names no field; {expected}", param_hint="--field")
+    _write(read(root, table, FIELDS | {name: number for name, _, number in pairs}, image or IMAGE), output, report)
 
 
 def _write(layout: "Layout", output: Path, report: Path | None) -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 from tfmri.errors import InputError, Problem
 from tfmri.files import write_text
 
+WIDEST = 100  # characters of examples in a line of the report
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -28,7 +30,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
     def lines(self, most: int = 3) -> tuple[str, ...]:
-        """The report to print: a sentence, then a table with a line for each reason and `most` examples, then notes."""
+        """The report to print: a sentence, then a table with a line for each reason and some examples, then notes."""
         count = self.report["fate"].value_counts()
         joined, dropped = count.get("joined", 0), count.get("dropped", 0)
         people = self.table["subject"].nunique()
@@ -90,4 +92,8 @@ def write_labels(table: pd.DataFrame, path: Path) -> None:
 def _examples(rows: pd.DataFrame, most: int) -> str:
     details = rows["detail"] if "detail" in rows else pd.Series("", index=rows.index)
     items = [f"{item} ({detail})" if detail else item for item, detail in zip(rows["item"], details, strict=True)]
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+    shown = items[:1]
+    while len(shown) < min(most, len(items)) and sum(map(len, shown)) + len(items[len(shown)]) < WIDEST:
+        shown.append(items[len(shown)])
+    more = f" and {len(items) - len(shown)} more" if len(items) > len(shown) else ""
+    return ", ".join(shown) + more
