@@ -98,7 +98,7 @@ def join(
         for path, (fate, why) in sorted(fates.items())
     ]
     seen = set(matches.pairs.values())
-    unseen = "no image: none of this id here"
+    unseen = "no image: no usable scan of this id here"
     report += [{"item": name, "fate": "no scan", "reason": unseen} for name in known if name not in seen]
     names = joined[0] if joined else {"subject": ""}
     first = [name for name in ("subject", "session", "path") if name in names]

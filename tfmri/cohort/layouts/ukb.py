@@ -7,18 +7,21 @@ folders where they were unpacked under the same name, or as `EID/T1/...`, which 
 A column of the table is a field, an instance and an array index, named in one of several ways: `21003-2.0` (ukbconv),
 `f.21003.2.0` (its R files), `p21003_i2` (the research analysis platform), `age_f21003_2_0`, `x21003_2_0`. Sex is field
 31 (0 female, 1 male), age at the visit 21003, the assessment centre 54. The table may be of many gigabytes: it is read
-some rows at a time, and of these only the needed columns are kept. People who withdrew have a negative eid, or no row.
+line by line, and only the needed columns of people with a scan are kept. Who withdrew has a negative eid, or no row.
 
 Source: https://biobank.ndph.ox.ac.uk/showcase, fields 31, 54, 21003 and 20252.
 """
 
 import csv
 import gzip
+import io
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO, cast
 
 import pandas as pd
 
@@ -48,7 +51,9 @@ COLUMNS = (
 )
 NOTHING = (-1, -1, -1)
 MANY = 500  # archives that take a while to look into
-CHUNK = 1 << 26  # characters of the table that are looked at together
+
+Row = Sequence[str]
+Rows = Callable[[int, Container[str]], Iterator[tuple[str, Row | None]]]  # place of the eid, those wanted
 
 
 def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str = IMAGE) -> Layout:
@@ -80,9 +85,7 @@ def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str 
     candidates = [Candidate(path, visit, _names(visit)) for visit, path in sorted(scans.items())]
     needed = [name for name in fields if name != "site"] or list(fields)
     layout = join(root, candidates, known, left_out, needed, Path(table).name)
-    unseen = [
-        {"item": eid, "fate": "no scan", "reason": "no image: no bulk file of this person here"} for eid in others
-    ]
+    unseen = [{"item": eid, "fate": "no scan", "reason": "no image: no usable scan of this id here"} for eid in others]
     if unnamed:
         notes.append(f"{unnamed} folders do not tell the visit: taken for instance {FIRST_IMAGING}, the first imaging.")
     report = pd.concat([layout.report, pd.DataFrame(unseen, columns=layout.report.columns, dtype="str")])
@@ -148,7 +151,7 @@ def _read_table(
     Raises:
         InputError: the table cannot be read, or it has no eid, or none of the fields.
     """
-    header, chunks = _open_table(path)
+    header, rows = _open_table(path)
     plain = [name.strip().casefold() for name in header]
     eids = [place for place, name in enumerate(plain) if EID.fullmatch(name)]
     if not eids:
@@ -176,18 +179,17 @@ def _read_table(
     values: dict[str, list[dict[str, str]]] = {}
     others: dict[str, None] = {}
     withdrawn = 0
-    for chunk in chunks(sorted({eids[0], *(place for place in columns.values() if place is not None)})):
-        people = chunk[eids[0]].str.strip().str.removesuffix(".0")
-        gone, ours = people.str.startswith("-"), people.isin(by_person)
-        withdrawn += int(gone.sum())
-        others |= dict.fromkeys(people[~gone & ~ours & (people != "")])
-        for eid, row in zip(people[ours], chunk[ours].to_dict("records"), strict=True):
-            for visit in by_person[eid]:
-                instance = visit.split("_")[1]
-                cells = {name: "" if (at := columns[name, instance]) is None else row[at].strip() for name in fields}
-                if "sex" in cells:
-                    cells["sex"] = sex_of(cells["sex"], SEX)
-                values.setdefault(visit, []).append(cells)
+    for eid, row in rows(eids[0], by_person):
+        if row is None:
+            withdrawn += eid.startswith("-")
+            others |= {} if eid.startswith("-") else {eid: None}
+            continue
+        for visit in by_person[eid]:
+            instance = visit.split("_")[1]
+            cells = {name: "" if (at := columns[name, instance]) is None else row[at].strip() for name in fields}
+            if "sex" in cells:
+                cells["sex"] = sex_of(cells["sex"], SEX)
+            values.setdefault(visit, []).append(cells)
     if withdrawn:
         notes.append(f"{path.name}: {withdrawn} rows of people who withdrew (negative eid) are left out.")
     return values, list(others), notes
@@ -199,45 +201,65 @@ def _parse(name: str) -> tuple[int, int, int] | None:
     return None if match is None else (int(match[1]), int(match[2] or 0), int(match[3] or 0))
 
 
-def _open_table(path: Path) -> tuple[list[str], Callable[[list[int]], Iterator[pd.DataFrame]]]:
-    """The header, and what reads the columns at some places, as text, a part of the rows at a time."""
+def _open_table(path: Path) -> tuple[list[str], Rows]:
+    """The header, and what goes through the rows: the eid of each and, for those wanted, its cells."""
     try:
         with path.open("rb") as file:
-            start = file.read(8)
-        if start.startswith(SPREADSHEETS):
+            is_spreadsheet = file.read(8).startswith(SPREADSHEETS)
+        if is_spreadsheet:
             cells = read_sheet(path).cells
-            return list(map(str, cells)), lambda places: iter([cells.iloc[:, places].set_axis(places, axis=1)])
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig", errors="replace") as text:
+            return list(map(str, cells)), lambda place, wanted: _spreadsheet_rows(cells, place, wanted)
+        with _opened(path) as text:
             line = text.readline()
     except FileNotFoundError:
         found = "there is no such file"
         raise InputError(Problem(str(path), found, "the table of fields", "Check the path.")) from None
     except (OSError, EOFError) as error:
-        raise InputError(Problem(str(path), f"the table cannot be read ({error})")) from error
+        raise _unreadable(path, error) from error
     headers = {sign: next(csv.reader([line], delimiter=sign), []) for sign in ",\t;"}
     separator, header = max(headers.items(), key=lambda item: len(item[1]))
-    return header, lambda places: _chunks(path, separator, places, max(100, CHUNK // max(len(line), 100)))
+    return header, lambda place, wanted: _text_rows(path, separator, len(header), place, wanted)
 
 
-def _chunks(path: Path, separator: str, places: list[int], rows: int) -> Iterator[pd.DataFrame]:
-    """The columns at some places, called by these, so many rows at a time."""
+def _spreadsheet_rows(cells: pd.DataFrame, place: int, wanted: Container[str]) -> Iterator[tuple[str, Row | None]]:
+    for row in cells.itertuples(index=False, name=None):
+        if row[place]:
+            yield row[place], row if row[place] in wanted else None
+
+
+def _text_rows(
+    path: Path, separator: str, width: int, place: int, wanted: Container[str]
+) -> Iterator[tuple[str, Row | None]]:
+    """Lines whose eid, in front, is not wanted are not cut into cells: of a table of half a million people, most."""
     try:
-        with pd.read_csv(
-            path,
-            sep=separator,
-            usecols=places,
-            dtype=str,
-            index_col=False,
-            keep_default_na=False,
-            chunksize=rows,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        ) as chunks:
-            for chunk in chunks:
-                yield chunk.set_axis(places, axis=1).fillna("")
-    except (ValueError, OSError, EOFError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(Problem(str(path), f"the table cannot be read ({str(error).strip()})")) from error
+        with _opened(path) as text:
+            text.readline()
+            for number, line in enumerate(text, start=2):
+                while line.count('"') % 2 and (more := text.readline()):  # a line break inside quotation marks
+                    line += more
+                eid = line.split(separator, 1)[0].strip(' "\r\n')
+                if place == 0 and eid not in wanted:
+                    if eid:
+                        yield eid, None
+                    continue
+                row = next(csv.reader(io.StringIO(line, newline=""), delimiter=separator), [])
+                if len(row) != width:
+                    found, advice = f"{len(row)} cells", "Is the table whole, and are texts with commas in quotes?"
+                    where = f"{path.name}, line {number}"
+                    raise InputError(Problem(where, found, f"{width}, as the header has", advice))
+                eid = row[place].strip()
+                yield eid, row if eid in wanted else None
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _opened(path: Path) -> TextIO:
+    opened = gzip.open if path.suffix == ".gz" else open
+    return cast(TextIO, opened(path, "rt", encoding="utf-8-sig", errors="replace", newline=""))
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(Problem(str(path), f"the table cannot be read ({error})", "", "Copy or export it again."))
 
 
 def _some(names: list[str], most: int = 6) -> str:
