@@ -31,7 +31,7 @@ def find_experiment(name: str) -> Path:
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
-    known = sorted(file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml"))
+    known = [file.stem for file in all_experiments()]
     raise InputError(
         Problem(
             f"experiment '{name}'",
@@ -40,6 +40,11 @@ def find_experiment(name: str) -> Path:
             did_you_mean(name, known),
         )
     )
+
+
+def all_experiments() -> list[Path]:
+    """Every experiment file in `experiments/` of the current folder and of those above it."""
+    return sorted(file for folder in (Path.cwd(), *Path.cwd().parents) for file in folder.glob("experiments/*.yaml"))
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:

@@ -27,7 +27,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
@@ -86,6 +86,11 @@ class CachedScan:
     image: Path
     mask: Path | None
     record: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The `.json` file of the record."""
+        return self.image.with_name(f"{self.image.name.partition('-')[0]}.json")
 
     @property
     def background(self) -> tuple[float, ...]:
@@ -148,15 +153,17 @@ def prepare_scans(
 
 
 def find_scans(
-    scans: Sequence[Path | ScanFiles], preparation: Preparation, cache: Path, shown: bool = True
+    scans: Sequence[Path | ScanFiles], preparation: Preparation, cache: Path, hashing: bool = True, shown: bool = True
 ) -> list[CachedScan | None]:
     """What `cache` holds of `scans`, in their order; None for those it lacks, or whose files cannot be read.
 
-    Files that it has not seen before are hashed; nothing is prepared.
+    Nothing is prepared. Files that the cache has not seen before are hashed, if `hashing`; else it holds none of them.
     """
     cache = Path(cache).absolute()
     sources = _read_sources(cache)
     wanted = [_files_of(scan) for scan in scans]
+    if not hashing:
+        return [_known(scan, sources, preparation, cache) for scan in wanted]
     paths = dict.fromkeys(path for scan in wanted for path in scan.paths)
     unknown = [path for path in paths if not _known_digest(path, sources)]
     if unknown:
@@ -180,6 +187,16 @@ def scan_key(source_sha256: str, preparation: Preparation) -> str:
 def combined(digests: Sequence[str]) -> str:
     """One SHA-256 for those of a scan's files: of one file, its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def known_sources(cache: Path, paths: Collection[str]) -> dict[str, list[Any]]:
+    """What `cache` knows of these files, for JSON: size, times, SHA-256."""
+    return {path: [*identity, digest] for path, (identity, digest) in _read_sources(cache).items() if path in paths}
+
+
+def remember_sources(cache: Path, known: Mapping[str, Sequence[Any]]) -> None:
+    """Adds what another cache knew of its files (`known_sources`)."""
+    _save_sources(cache, {path: ((size, time, other), digest) for path, (size, time, other, digest) in known.items()})
 
 
 def sweep(cache: Path, older_than: float = DAY) -> list[Path]:
@@ -266,7 +283,8 @@ def _fill(
     finally:
         with suppress(OSError):  # without it the sources are hashed again, no more
             _save_sources(cache, sources)
-    return [problem for scan in missing for problem in problems.get(scan, ())]
+    told = [problem for scan in missing for problem in problems.get(scan, ())]
+    return list(dict.fromkeys(told))  # a program that is not installed is one problem, not one a scan
 
 
 def _outcomes(

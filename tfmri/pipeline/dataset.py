@@ -36,17 +36,18 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
     names = tf.constant(samples.files)
     targets, weights = tf.constant(samples.targets), tf.constant(samples.weights)
     backgrounds = tf.constant(samples.backgrounds)
-    landmarks, standard = (
-        None if each is None else tf.constant(each, tf.float32) for each in (samples.landmarks, samples.standard)
-    )
+    scales = None
+    if samples.standard is not None:
+        scales = tf.constant(samples.landmarks, tf.float32), tf.constant(samples.standard, tf.float32)
     size = 2 * int(np.prod(samples.shape))  # bytes of the float16 voxels, which end the file
 
     def read(row: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         content = tf.io.read_file(names[row])
         voxels = tf.io.decode_raw(tf.strings.substr(content, -size, size), tf.float16)
         image, background = tf.reshape(voxels, samples.shape), backgrounds[row]
-        if standard is not None:
-            image, background = (map_to_standard(each, landmarks[row], standard) for each in (image, background))
+        if scales:
+            own, standard = scales[0][row], scales[1]
+            image, background = (map_to_standard(each, own, standard) for each in (image, background))
         return {
             "image": image,
             "row": row,

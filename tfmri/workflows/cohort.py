@@ -36,12 +36,25 @@ def demo_folder(variant: str) -> Path:
     return Path("data") / (DEMO if variant == DEMO else f"{DEMO}-{variant}")
 
 
+def labels_there(labels: str) -> Path | None:
+    """As `labels_file`, but None for a phantom cohort that was not written yet, or was only begun."""
+    if labels.split(":")[0] != DEMO:
+        return labels_file(labels)
+    path = demo_folder(labels.partition(":")[2] or DEMO) / "labels.csv"
+    return path.absolute() if path.is_file() else None
+
+
+def read_cohort_of(experiment: Experiment, labels: Path) -> Cohort:
+    """The table of scans of an experiment, in its labels file."""
+    targets = {name: target.classes for name, target in experiment.targets.items()}
+    columns, images = image_columns(experiment)
+    return read_labels(labels, targets, columns, experiment.data.where, images)
+
+
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
     """The table of scans of an experiment, and the labels file it was read from. Prints what was assumed."""
     path = labels_file(experiment.data.labels)
-    targets = {name: target.classes for name, target in experiment.targets.items()}
-    columns, images = image_columns(experiment)
-    cohort = read_labels(path, targets, columns, experiment.data.where, images)
+    cohort = read_cohort_of(experiment, path)
     for note in cohort.notes:
         print(f"note: {note}")
     return cohort, path

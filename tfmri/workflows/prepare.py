@@ -1,0 +1,140 @@
+"""`tfmri prepare`: fills the cache with an experiment's scans, says what it holds, takes out what nobody needs."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from tfmri.errors import InputError, Problem
+from tfmri.experiment.load import all_experiments, load_experiment
+from tfmri.experiment.schema import Experiment
+from tfmri.images import prepare as steps
+from tfmri.images.archive import unpack_archive, write_archive
+from tfmri.images.cache import find_scans, scan_key
+from tfmri.images.upkeep import Entry, Holdings, holdings, remove, unneeded
+from tfmri.runs.cohort import SOURCE
+from tfmri.runs.directory import all_runs, runs_root
+from tfmri.workflows.cohort import (
+    cache_folder,
+    labels_there,
+    load_cohort,
+    prepare,
+    read_cohort_of,
+    scan_files,
+    warn_of_registrations,
+)
+
+
+def fill(experiment: Experiment, workers: int | None = None) -> str:
+    """Prepares what the cache lacks of an experiment's scans."""
+    table = load_cohort(experiment)[0].table
+    warn_of_registrations(table, prepare(table, experiment, workers))
+    return f"{len(table)} scans are prepared in {cache_folder()}/"
+
+
+def status(experiment: Experiment | None, name: str) -> str:
+    """What the cache holds of an experiment's scans, and what else."""
+    folder, lines = cache_folder(), []
+    own: list[str | None] = []
+    if experiment:
+        table = load_cohort(experiment)[0].table
+        own = _keys(table, experiment)
+        lines = [f"{name}: {len(table) - own.count(None)} of {len(table)} scans are prepared"]
+        if None in own:
+            lines[0] += f"; `tfmri prepare {name}` makes the other {own.count(None)}"
+    held = holdings(folder)
+    lines.append(f"{folder}/ holds {_size(held.bytes)}:")
+    for what, mine in [("of this experiment", True), ("others", False)] if experiment else [("prepared", False)]:
+        scans = [scan for scan in held.scans if (scan.key in own) == mine]
+        lines.append(f"  {len(scans):6} scans {what}, {_size(sum(sum(scan.files.values()) for scan in scans))}")
+    lines.append(f"  {len(held.leftovers):6} files begun and not ended, {_size(sum(held.leftovers.values()))}")
+    return "\n".join(lines)
+
+
+def prune(experiment: Experiment | None, really: bool) -> str:
+    """Takes out of the cache what no experiment and no run needs; without `really`, only says what that is.
+
+    Raises:
+        InputError: an experiment file that cannot be read, so that nobody knows what it needs; no experiment and no run
+            at all, which is more likely the wrong folder than a wish to lose everything.
+    """
+    folder, notes, settings = cache_folder(), [], []
+    keys: set[str | None] = set()
+    if not (experiment or all_experiments() or all_runs()):
+        found = f"there are neither experiments nor runs here, in {Path.cwd()}, so that all of {folder}/ would go"
+        raise InputError(Problem("tfmri prepare --prune", found, "", "Run it in the folder of your experiments."))
+    for file in all_experiments():
+        each = load_experiment(file)
+        try:
+            keys |= _needed(each)
+        except InputError as error:
+            settings.append(asdict(each.image.preparation))
+            notes.append(f"{file.name}: its scans are not known ({error.problems[0]}), so all with its settings stay")
+    if experiment:
+        keys |= _needed(experiment)
+    for run in all_runs():
+        try:
+            each = load_experiment(run.experiment)
+        except InputError:
+            notes.append(f"{run.label}: written by another version of tfmri; nothing is kept for it")
+            continue
+        sources = pd.read_csv(run.scans, dtype=str)[SOURCE]
+        keys |= {scan_key(source, each.image.preparation) for source in sources}
+
+    def needed(entry: Entry) -> bool:
+        same = entry.record.get("steps_version") == steps.STEPS_VERSION
+        return entry.key in keys or (same and entry.record.get("preparation") in settings)
+
+    going = unneeded(folder, needed)
+    places = sorted({str(file.parent) for file in all_experiments()}) or ["experiments/"]
+    what = f"that no experiment in {' or '.join(places)} and no run in {runs_root().absolute()} needs"
+    lines = [*notes, f"{folder}/: {_told(going)} {what}"]
+    if not really:
+        return "\n".join(
+            [*lines, "Nothing was removed; --yes removes it." if going.bytes else "There is nothing to remove."]
+        )
+    remove(folder, going)
+    return "\n".join([*lines, f"Removed: {_size(going.bytes)}"])
+
+
+def to_archive(experiment: Experiment, target: Path, workers: int | None = None) -> str:
+    """Writes an experiment's prepared scans into one file, after preparing those that are missing."""
+    table = load_cohort(experiment)[0].table
+    size = write_archive(prepare(table, experiment, workers), target)
+    return f"{target}: {len(table)} prepared scans, {_size(size)}"
+
+
+def from_archive(experiment: Experiment, archive: Path, workers: int | None = None) -> str:
+    """Unpacks an archive into the cache, unless all is there, and prepares what was not in it."""
+    table = load_cohort(experiment)[0].table
+    files, preparation = scan_files(table, experiment), experiment.image.preparation
+    if all(find_scans(files, preparation, cache_folder(), hashing=False)):
+        return f"All {len(table)} scans are in {cache_folder()}/ already"
+    count = unpack_archive(archive, cache_folder())
+    there = sum(scan is not None for scan in find_scans(files, preparation, cache_folder()))
+    said = f"{count} scans of {archive} are unpacked into {cache_folder()}/: {there} of this experiment's {len(table)}"
+    if there < len(table):
+        print(f"{said}; the others follow", flush=True)
+    warn_of_registrations(table, prepare(table, experiment, workers))
+    return f"{len(table)} scans are prepared in {cache_folder()}/" if there < len(table) else said
+
+
+def _keys(table: pd.DataFrame, experiment: Experiment) -> list[str | None]:
+    """The name in the cache of each scan of an experiment; None for those that are not there."""
+    cached = find_scans(scan_files(table, experiment), experiment.image.preparation, cache_folder())
+    return [scan.path.stem if scan else None for scan in cached]
+
+
+def _needed(experiment: Experiment) -> set[str | None]:
+    """What is there of an experiment; nothing where its phantom cohort is not."""
+    labels = labels_there(experiment.data.labels)
+    return set() if labels is None else set(_keys(read_cohort_of(experiment, labels).table, experiment))
+
+
+def _told(what: Holdings) -> str:
+    scans = f"{len(what.scans)} prepared scans"
+    return f"{scans} and {len(what.leftovers)} files begun and not ended, {_size(what.bytes)},"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
