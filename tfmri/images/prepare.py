@@ -363,10 +363,9 @@ def _block_means(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """The means of `data` over blocks of `factors` voxels, of fewer where an axis ends."""
     order = np.argsort(-np.abs(data.strides))  # as it lies in memory: whole slabs first, the slow last axis on a rest
     blocks = data.transpose(order)
-    for axis, factor in enumerate(factors[order]):
-        starts = range(0, blocks.shape[axis], factor)
-        parts = [blocks[(*[slice(None)] * axis, slice(start, start + factor))].mean(axis) for start in starts]
-        blocks = np.stack(parts, axis)
+    for factor in factors[order]:  # the first axis is averaged and becomes the last
+        starts = range(0, len(blocks), factor)
+        blocks = np.stack([blocks[start : start + factor].mean(axis=0) for start in starts], axis=-1)
     return blocks.transpose(np.argsort(order))
 
 
@@ -498,7 +497,7 @@ def normalise(
     if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest == highest:
         found = f"intensities from {image.min():g} to {image.max():g}, divided by {scale:g}"
         raise _refusal(volume, found, "what float16 can hold", "Choose another `normalise`, zscore say.")
-    result = moved.astype(np.float16)
+    result = moved.astype(np.float16, order="C")
     numbers = {"shift": shift, "scale": scale, "low": low, "high": high}
     if method == "histogram":
         numbers["landmarks"] = histogram.landmarks(result.astype(np.float32), inside).tolist()
