@@ -1,6 +1,7 @@
 """A server of files on loopback, with the vices that real ones have."""
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -80,7 +81,12 @@ def serving(files: Files) -> Iterator[Files]:
             if cut is None:
                 self.wfile.write(b"0\r\n\r\n")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request, client_address):
+            if not isinstance(sys.exception(), ConnectionError):  # a client that was killed
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

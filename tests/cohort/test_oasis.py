@@ -164,6 +164,15 @@ def test_sessions_without_the_version_of_the_others_are_dropped_not_mixed_in(tmp
     assert fates(layout)["OAS1_0002_MR1_mpr-1_anon.nii.gz"] == reason
 
 
+def test_a_raw_image_that_was_converted_without_its_orientation_is_told(tmp_path):
+    plain(tmp_path, [])
+    path = tmp_path / "OAS1_0001_MR1_mpr-1_anon.nii.gz"
+    data = np.zeros((256, 256, 128), np.uint8)
+    for affine, told in [(np.diag([-1, 1, 1.25, 1]), True), (np.eye(4)[[2, 0, 1, 3]] * [[-1], [1], [1], [1]], False)]:
+        nib.save(nib.Nifti1Image(data, affine), path)
+        assert any("OASIS-1 stores it as ASL" in note for note in oasis(tmp_path).notes) == told
+
+
 def test_of_several_runs_of_a_session_the_first_is_taken(tmp_path):
     for run in (2, 1, 3):
         save(tmp_path / f"OAS1_0001_MR1_mpr-{run}_anon.nii.gz")

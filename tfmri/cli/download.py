@@ -24,6 +24,6 @@ def ixi(
 
     folder = folder.expanduser()
     download_ixi(folder, source or IXI)
-    print(f"{folder} holds the scans (IXI-T1/) and the table (IXI.xls), under CC BY-SA 3.0: name the source,")
-    print("https://brain-development.org/ixi-dataset. Now type:")
-    print(f"  tfmri labels ixi {shlex.quote(str(folder))} -o {shlex.quote(str(folder / 'labels.csv'))}")
+    print(f"{folder} holds the scans (IXI-T1/) and the table (IXI.xls), under CC BY-SA 3.0: name as their source")
+    print("https://brain-development.org/ixi-dataset.")
+    print(f"\nnext:\n  tfmri labels ixi {shlex.quote(str(folder))} -o {shlex.quote(str(folder / 'labels.csv'))}")

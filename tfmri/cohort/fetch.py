@@ -220,7 +220,7 @@ def _verify(part: Path, path: Path, md5: str) -> None:
 def _given_up(address: str, part: Path, why: str) -> InputError:
     have, (version, _) = _size(part), _so_far(part, address)
     if have and version and version.size:
-        found = f"the connection was lost after {_megabytes(have)} of {_megabytes(version.size)} ({why})"
+        found = f"only {_megabytes(have)} of {_megabytes(version.size)} have come ({why})"
         return InputError(Problem(address, found, "", AGAIN))
     advice = "Check the network (compute nodes of a cluster often have none: use a login node), or try later, or give "
     return InputError(Problem(address, f"cannot be fetched ({why})", "", advice + "a mirror with --from."))

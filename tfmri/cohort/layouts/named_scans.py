@@ -62,7 +62,8 @@ def find_named(root: Path, pattern: re.Pattern[str], varying: str = r"(?!)") -> 
     """
     found = []
     for folder, _, files in walk(root):
-        above = next((id for part in reversed(folder.parts) if (id := pattern.search(part))), None)
+        parts = reversed((root.name, *folder.relative_to(root).parts))
+        above = next((id for part in parts if (id := pattern.search(part))), None)
         for name in files:
             if not (ending := ENDINGS.search(name)):
                 continue

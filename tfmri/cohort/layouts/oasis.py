@@ -53,6 +53,7 @@ VERSIONS = (  # best first, where all are there for as many sessions
     "*",
 )
 OURS = ("subject", "session", "path", "sex", "age", "diagnosis")
+STORED_AS_ASL = {(256, 256, 160), (256, 256, 128)}  # voxels of SUBJ_111 and RAW
 DIAGNOSES = {"0": "healthy", "0.5": "very mild", "1": "mild", "2": "moderate", "3": "severe"}
 
 
@@ -89,7 +90,22 @@ def oasis(root: Path, table: Path | None = None) -> Layout:
         f"Of each session, the image taken is {taken[0].version}.",
         f"diagnosis, from CDR: {told or 'none'}; {(diagnosis == '').sum()} without CDR are unknown, and left empty.",
     )
-    return replace(layout, notes=(*sheet.notes, *layout.notes, *notes))
+    return replace(layout, notes=(*sheet.notes, *layout.notes, *notes, *_turned(taken[0].path)))
+
+
+def _turned(path: Path) -> tuple[str, ...]:
+    """A note if an image of SUBJ_111 or RAW was converted as though it were one of T88_111."""
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        axes = "".join(nib.aff2axcodes(image.affine))
+    except Exception:  # reading and checking the scans comes later, and says more
+        return ()
+    if image.shape[:3] not in STORED_AS_ASL or axes[0] not in "LR":
+        return ()
+    found = f"{path.name}: its header says {axes}, but OASIS-1 stores it as ASL, so that front is taken for side"
+    return (f"{found}: convert T88_111 instead, or set the sform (brainder.org, Converting OASIS brains to NIFTI).",)
 
 
 def _sessions(sheet: Sheet) -> dict[str, Known]:

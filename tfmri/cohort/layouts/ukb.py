@@ -79,8 +79,8 @@ def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str 
         advice = "It may hold bulk files as they came, or what they were unpacked to."
         there = f"no scans of UK Biobank, but {len(left_out)} bulk files of other fields" if left_out else "no scans"
         raise InputError(Problem(str(root), f"there are {there}", expected, advice))
-    scans = _images(found, image, left_out)
     values, others, notes = _read_table(Path(table).expanduser(), found, fields)
+    scans = _images(found, image, left_out)
     known = {visit: merge_rows(said, list(fields)) for visit, said in values.items()}
     candidates = [Candidate(path, visit, _names(visit)) for visit, path in sorted(scans.items())]
     needed = [name for name in fields if name != "site"] or list(fields)
@@ -180,9 +180,11 @@ def _read_table(
     others: dict[str, None] = {}
     withdrawn = 0
     for eid, row in rows(eids[0], by_person):
+        if eid.startswith("-"):
+            withdrawn += 1
+        elif row is None:
+            others[eid] = None
         if row is None:
-            withdrawn += eid.startswith("-")
-            others |= {} if eid.startswith("-") else {eid: None}
             continue
         for visit in by_person[eid]:
             instance = visit.split("_")[1]
