@@ -19,7 +19,10 @@ def ixi(
         str | None, typer.Option("--from", metavar="URL", help="A mirror's folder with IXI.xls and IXI-T1.tar.")
     ] = None,
 ) -> None:
-    """IXI: 581 T1-weighted scans of healthy adults from three hospitals, 4.5 GB. Run it again if it is interrupted."""
+    """IXI, healthy adults, 4.5 GB.
+
+    581 T1-weighted scans from three hospitals, and a table of the people. If it is interrupted, run it again.
+    """
     from tfmri.cohort.download import IXI, download_ixi
 
     folder = folder.expanduser()
