@@ -114,7 +114,7 @@ class Prepared:
         image: (x, y, z, channel) float16, C-ordered, axes parallel to the frame's.
         affine: (4, 4) voxel indices to mm of the frame: of the world, or of MNI152 where the scan was registered.
         background: the normalised intensity of air in each channel, with which padding pads.
-        mask: (x, y, z) uint8, 1 inside; None where `Preparation.mask` is 'none'.
+        mask: (x, y, z) uint8, C-ordered, 1 inside; None where `Preparation.mask` is 'none'.
         done: what was done, for JSON.
     """
 
@@ -220,7 +220,8 @@ def prepare(volumes: Volume | Sequence[Volume], preparation: Preparation, mask: 
     if kept is not None:
         done["mask_ml"] = round(float(kept.sum() * np.prod(preparation.spacing) / 1000), 1)
     image = np.ascontiguousarray(np.stack(images, axis=-1))
-    return Prepared(image, affine, tuple(backgrounds), None if kept is None else kept.astype(np.uint8), done)
+    whole = None if kept is None else np.ascontiguousarray(kept, np.uint8)
+    return Prepared(image, affine, tuple(backgrounds), whole, done)
 
 
 def standardised(prepared: Prepared, standard: np.ndarray) -> Prepared:
