@@ -20,6 +20,7 @@ from tfmri.cohort.sheet import ranges
 
 PICTURES = 18_000_000  # bytes of all pictures together, as text; the page stays well below 25 MB
 SIZES = ((1.0, 80), (1.0, 60), (0.75, 60), (0.75, 45), (0.5, 45), (0.5, 25))  # scale and JPEG quality, the best first
+WIDEST_PICTURE = 400  # pixels
 MOST = 2000  # scans in the montage
 LISTED = 12  # links to scans of a finding
 TAGS = 4  # findings told below a picture
@@ -272,7 +273,8 @@ def _pictures(planes: Sequence[np.ndarray | None]) -> list[str]:
         if plane is None:
             return '<div class="none">no picture</div>'
         picture = Image.fromarray(plane)
-        size = (round(scale * picture.width), round(scale * picture.height))
+        scale *= min(1.0, WIDEST_PICTURE / picture.width)  # what cannot be prepared may have any size
+        size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
         with io.BytesIO() as file:
             picture.resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=quality, optimize=True)
             data = base64.b64encode(file.getvalue()).decode()

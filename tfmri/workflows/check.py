@@ -88,8 +88,8 @@ def _look(
         *leakage_findings(table, voxels, headers),
         *confound_findings(table, target, numeric, headers, voxels),
     ]
-    planes = [None if voxels is None or voxels[i].small is None else voxels[i].planes for i in range(len(table))]
-    return findings, strangeness(table, headers, voxels), planes
+    pictures = [each.planes if each.planes.size else None for each in voxels or ()]
+    return findings, strangeness(table, headers, voxels), pictures or [None] * len(table)
 
 
 def _with_split(inspection: Inspection, experiment: Experiment) -> tuple[pd.DataFrame, list[Finding]]:
