@@ -227,7 +227,8 @@ def _scans(report: Report) -> str:
         told.append(f"Only the first {len(shown)} are shown.")
     if any(plane is not None for plane in report.planes):
         told.append(
-            "As seen from behind and above: the subject's right is on the right; in the last plane the front is."
+            "As seen from behind and above: the subject's right is on the right; in the last plane the front is. "
+            "Dark grey lies outside of the field of view."
         )
     pictures = _pictures([report.planes[position] if len(report.planes) else None for position in shown])
     findings = _by_scan(report)
