@@ -1,5 +1,6 @@
 """`tfmri prepare`: fills the cache with an experiment's scans, says what it holds, takes out what nobody needs."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def prune(experiment: Experiment | None, really: bool) -> str:
         try:
             keys |= _needed(each)
         except InputError as error:
-            settings.append(asdict(each.image.preparation))
+            settings.append(json.loads(json.dumps(asdict(each.image.preparation))))  # as records have it: no tuples
             notes.append(f"{file.name}: its scans are not known ({error.problems[0]}), so all with its settings stay")
     if experiment:
         keys |= _needed(experiment)
@@ -88,13 +89,12 @@ def prune(experiment: Experiment | None, really: bool) -> str:
     going = unneeded(folder, needed)
     places = sorted({str(file.parent) for file in all_experiments()}) or ["experiments/"]
     what = f"that no experiment in {' or '.join(places)} and no run in {runs_root().absolute()} needs"
-    lines = [*notes, f"{folder}/: {_told(going)} {what}"]
-    if not really:
-        return "\n".join(
-            [*lines, "Nothing was removed; --yes removes it." if going.bytes else "There is nothing to remove."]
-        )
-    remove(folder, going)
-    return "\n".join([*lines, f"Removed: {_size(going.bytes)}"])
+    if not (going.scans or going.leftovers):
+        return "\n".join([*notes, f"There is nothing to remove: {folder}/ holds no scans {what}."])
+    if really:
+        remove(folder, going)
+    lines = [*notes, f"{folder}/: {'removed' if really else 'there are'} {_told(going)} {what}."]
+    return "\n".join(lines if really else [*lines, "Nothing was removed; --yes removes it."])
 
 
 def to_archive(experiment: Experiment, target: Path, workers: int | None = None) -> str:
