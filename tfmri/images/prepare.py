@@ -501,7 +501,10 @@ def normalise(
     result = moved.astype(np.float16, order="C")
     numbers = {"shift": shift, "scale": scale, "low": low, "high": high}
     if method == "histogram":
-        numbers["landmarks"] = histogram.landmarks(result.astype(np.float32), inside).tolist()
+        try:
+            numbers["landmarks"] = histogram.landmarks(result.astype(np.float32), inside).tolist()
+        except ValueError as error:  # nearly all of it is of one intensity
+            raise _refusal(volume, str(error)) from error
     return result, background, numbers
 
 

@@ -47,7 +47,9 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
         image, background = tf.reshape(voxels, samples.shape), backgrounds[row]
         if scales:
             own, standard = scales[0][row], scales[1]
-            image, background = (map_to_standard(each, own, standard) for each in (image, background))
+            image = map_to_standard(image, own, standard)
+            air = map_to_standard(tf.cast(background, tf.float16), own, standard)  # as the voxels of air come out
+            background = tf.cast(air, tf.float32)
         return {
             "image": image,
             "row": row,

@@ -13,8 +13,9 @@ def map_to_standard(values: tf.Tensor, own: tf.Tensor, standard: tf.Tensor) -> t
     """
     channels = standard.shape[0]
     by_channel = tf.transpose(tf.reshape(tf.cast(values, tf.float32), [-1, channels]))
-    segment = tf.clip_by_value(tf.searchsorted(own, by_channel, side="right") - 1, 0, own.shape[1] - 2)
-    slope = (standard[:, 1:] - standard[:, :-1]) / (own[:, 1:] - own[:, :-1])
-    start, scale, end = (tf.gather(each, segment, batch_dims=1) for each in (own, slope, standard))
-    moved = end + scale * (by_channel - start)
+    source, target = tf.cast(own, tf.float64), tf.cast(standard, tf.float64)
+    slopes = tf.cast((target[:, 1:] - target[:, :-1]) / (source[:, 1:] - source[:, :-1]), tf.float32)
+    piece = tf.searchsorted(own[:, 1:-1], by_channel, side="right")
+    start, slope, goal = (tf.gather(each, piece, batch_dims=1) for each in (own, slopes, standard))
+    moved = goal + (by_channel - start) * slope
     return tf.cast(tf.reshape(tf.transpose(moved), tf.shape(values)), values.dtype)
