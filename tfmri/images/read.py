@@ -21,6 +21,7 @@ import numpy as np
 
 from tfmri import archives
 from tfmri.errors import InputError, Problem
+from tfmri.images.geometry import spacing_of
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -33,6 +34,7 @@ STEP = 1 << 15  # bytes unpacked at once: what they become stays in the processo
 LARGEST = 1024**3  # voxels
 SURPLUS = 4096  # bytes after the last voxel; some programs fill the last block
 FARTHEST = 1e5  # mm from the origin of the world
+SILENT = logging.Logger("headers", logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,8 @@ def _scaled(voxels: np.ndarray, header: "Nifti1Header") -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, and is refused later
         if slope is None or (slope, intercept) == (1, 0):
             return voxels.astype(np.float32, copy=False)
-        exact = np.float32 if voxels.itemsize <= 2 or voxels.dtype.newbyteorder("=") == np.float32 else np.float64
-        scaled = voxels.astype(exact)
-        scaled *= exact(slope)
-        scaled += exact(intercept)
+        narrow = voxels.itemsize <= 2 or voxels.dtype.newbyteorder("=") == np.float32
+        scaled = voxels.astype(np.float32 if narrow else np.float64) * slope + intercept
         return scaled.astype(np.float32, copy=False)
 
 
@@ -197,13 +197,13 @@ def _header(first: bytes, path: Path) -> "Nifti1Header":
             raise ValueError(f"its first number is not {kind.sizeof_hdr}")
         header = kind(first[: kind.sizeof_hdr], order, check=False)
         _refuse_contradictions(header)
-        header.check_fix(_SILENT)  # small slips of other programs are put right, as nibabel does
+        bits = int(header["bitpix"])
+        header.check_fix(SILENT)  # small slips of other programs are put right, as nibabel does
+        if bits not in (0, 8 * header.get_data_dtype().itemsize):
+            raise ValueError(f"{bits} bits a voxel do not fit datatype {header['datatype']}")
     except Exception as error:  # nibabel has no common class for what can be wrong in a header
         raise _refusal(path, f"a damaged NIfTI header ({error})", EXPECTED, COPY_AGAIN) from error
     return header
-
-
-_SILENT = logging.Logger("headers", logging.CRITICAL + 1)
 
 
 def _refuse_contradictions(header: "Nifti1Header") -> None:
@@ -211,14 +211,13 @@ def _refuse_contradictions(header: "Nifti1Header") -> None:
     axes, offset = int(header["dim"][0]), float(header["vox_offset"])
     if not 1 <= axes <= 7 or (header["dim"][1 : axes + 1] < 0).any():
         raise ValueError(f"dim is {header['dim'].tolist()}")
-    if offset != 0 and not (offset >= header.single_vox_offset and offset == math.floor(offset)):
+    if offset != 0 and not (offset >= header.single_vox_offset and offset % 1 == 0):
         raise ValueError(f"vox_offset is {offset:g}")
-    if header["bitpix"] not in (0, 8 * header.get_data_dtype().itemsize):
-        raise ValueError(f"bitpix {header['bitpix']} does not fit datatype {header['datatype']}")
     if not (0 <= header["sform_code"] <= 5 and 0 <= header["qform_code"] <= 5):
         raise ValueError(f"qform_code is {header['qform_code']}, sform_code {header['sform_code']}")
     if header["sform_code"] == 0 and not (header["pixdim"][1:4] > 0).all():
         raise ValueError(f"pixdim is {header['pixdim'].tolist()}")
+    header.get_slope_inter()  # refuses a slope whose intercept is no number
 
 
 def _refuse_other_pictures(shape: tuple[int, ...], stored: np.dtype, path: Path) -> None:
@@ -240,11 +239,13 @@ def _affine(header: "Nifti1Header", shape: tuple[int, ...], path: Path) -> np.nd
     except Exception as error:  # as in _header
         raise _refusal(path, f"a damaged NIfTI header ({error})", EXPECTED, COPY_AGAIN) from error
     expected, advice = "one that gives each voxel its place in mm", "Mend sform and qform; fslhd or nib-ls show them."
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _refusal(path, f"a singular affine, {np.round(affine[:3], 3).tolist()}", expected, advice)
-    distance = np.abs(affine[:3]).max(axis=0) @ [*shape[:3], 1]
+    with np.errstate(all="ignore"):
+        volume, distance = np.prod(spacing_of(affine)), np.abs(affine[:3]).max(axis=0) @ [*shape[:3], 1]
+        sound = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > max(1e-9, 1e-3 * volume)  # mm³
     if distance > FARTHEST:
         raise _refusal(path, f"an affine that places voxels {distance:.3g} mm away", expected, advice)
+    if not sound:
+        raise _refusal(path, f"a singular affine, {np.round(affine[:3], 3).tolist()}", expected, advice)
     return affine
 
 
