@@ -30,7 +30,7 @@ INSTALLED := .venv/installed$(EXTRAS:%=-%)
 # $(call need,NAME,value,TARGETS): one of TARGETS without NAME= stops here, with one sentence, before anything is set up.
 need = $(if $(filter $3,$(MAKECMDGOALS)),$(if $(strip $($1)),,\
     $(error $1= is missing, for example: make $(firstword $(filter $3,$(MAKECMDGOALS))) $1=$2)))
-$(call need,EXP,sex_clf,train prepare preview $(if $(RUN),,evaluate))
+$(call need,EXP,sex_clf,train prepare preview check $(if $(RUN),,evaluate))
 $(call need,HOST,you@login.cluster,push sync)
 $(call need,BENCH,throughput,bench)
 
@@ -73,13 +73,16 @@ $(INSTALLED): $(sort requirements.txt $(REQUIREMENTS)) setup.cfg
 
 ##  Experiments
 
-.PHONY: train evaluate prepare preview tensorboard
+.PHONY: train evaluate check prepare preview tensorboard
 train: $(INSTALLED)  ## train EXP, then evaluate it on its test split
 	.venv/bin/tfmri train $(experiment) $(ARGS)
 	.venv/bin/tfmri evaluate $(latest)
 
 evaluate: $(INSTALLED)  ## evaluate RUN, or the latest run of EXP, once more
 	.venv/bin/tfmri evaluate $(if $(RUN),'$(RUN)',$(latest)) $(ARGS)
+
+check: $(INSTALLED)  ## tell what is wrong or doubtful with the labels and scans of EXP, and draw them all
+	.venv/bin/tfmri check $(experiment) $(ARGS)
 
 prepare: $(INSTALLED)  ## fill the cache with the prepared scans of EXP
 	.venv/bin/tfmri prepare $(experiment) $(ARGS)

@@ -1,6 +1,6 @@
 """Does a sound pipeline score chance where there is nothing to learn?        make bench BENCH=null_cohort
 
-For each of the seeds 0 to 9, writes a phantom cohort of the variant `null`, whose labels are independent of its scans,
+For each of the seeds 0 to 9 (or as many others, from --first), writes a phantom cohort of the variant `null`, whose labels are independent of its scans,
 trains an experiment on it with that seed (weights, order, augmentation and split), and pools the predictions on the ten
 test splits. Prints balanced accuracy with its 95 % interval by resampling subjects. An interval that does not contain
 1 / classes means a leak.
@@ -27,11 +27,12 @@ PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", nargs="?", default="sex_clf")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="of the seeds")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args()
     pooled, name = [], Path(options.experiment).stem
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         run, cohort = f"null-seed-{seed}", f"data/null-seed-{seed}"
         subprocess.run([*PROGRAM, "demo", cohort, "--variant", "null", "--seed", str(seed)], check=True)
         settings = [f"data.labels={cohort}/labels.csv", f"seed={seed}", f"split.seed={seed}", *options.overrides]

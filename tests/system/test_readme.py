@@ -1,4 +1,4 @@
-"""Every command of the README that needs neither a cluster nor a person at a browser, in its order, on a fresh copy."""
+"""Every command of README and docs that needs neither a cluster nor a person at a browser, in order, on a fresh copy."""
 
 import os
 import re
@@ -16,7 +16,8 @@ SHORT = "--set training.epochs=1"
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    text = "".join(page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if not line.startswith(ELSEWHERE)]
 
