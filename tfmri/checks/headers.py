@@ -162,9 +162,9 @@ def _facts(header: "Nifti1Header") -> dict[str, Any]:
     lengths = [int(length) for length in header["dim"][1 : axes + 1]]
     if not 1 <= axes <= 7 or min(lengths) < 1:
         raise ValueError(f"dim is {header['dim'].tolist()}")
-    shape = (lengths + [1, 1])[:3]
+    shape = [*lengths, 1, 1][:3]
     codes = {f"{name}_code": int(header[f"{name}_code"]) for name in ("qform", "sform")}
-    facts = {"dims": axes, "volumes": int(np.prod(lengths[3:], dtype=np.int64)), **codes}
+    facts: dict[str, Any] = {"dims": axes, "volumes": int(np.prod(lengths[3:], dtype=np.int64)), **codes}
     facts["dtype"] = str(header.get_data_dtype())
     affine = header.get_best_affine()
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:

@@ -3,6 +3,8 @@
 All are robust numbers that compare scans with each other; none is a diagnosis. Volumes as `images.read` gives them.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tfmri.checks.skull import skull_score
@@ -24,50 +26,91 @@ MEASURES = {  # name -> what it is
     "intensity_spread": "interquartile range of the head by its median",
     "contrast": "from the 10th to the 90th percentile in the middle of the head, by the median",
     "snr": "median of the head by the standard deviation of the noise",
-    "air": "the brightest places outside of the head, ghosts say, by the median of the head",
-    "empty": "share of voxels that have the scan's most frequent value of the air exactly",
+    "air": "the brightest places beside the head, ghosts say, by the median of the head",
+    "empty": "share of voxels that have exactly one value, the most frequent one on the faces of the field of view",
+    "below_empty": "share of the other voxels that are clearly darker: 0, unless it was z-scored in a mask",
 }
+LARGE = 0.1  # of the largest piece: the skull may part scalp and brain all around
+GAP = 16.0  # mm, to be closed
+GEOMETRY = ("head_volume_ml", "head_width_mm", "head_length_mm", "head_height_mm", "cut_top", "cut_side", "cut_bottom")
 AWAY = 12.0  # mm from the head, where nothing should be seen
 SECOND_DIFFERENCE = np.sqrt(6.0)  # standard deviation of a - 2 b + c for unit noise
+CLEARLY = 0.1  # of the range of intensities: darker by this is darker
+MANY, MIDDLE = 0.2, 0.05  # empty and below_empty of a scan that was normalised in a mask, at least
 
 
 def measure(volume: Volume, head: Head) -> dict[str, float]:
     """All of `MEASURES`; NaN where one cannot be told."""
-    inside, spacing, world = _blocks_of_head(volume, head)
-    numbers = {"skull": skull_score(volume, head), **_geometry(volume, head, inside, spacing, world)}
-    return {**numbers, **_intensities(volume, head, inside)}
+    blocks = _blocks(volume, head)
+    measures = {"skull": skull_score(volume, head), **_geometry(blocks), **_intensities(volume, head, blocks)}
+    if normalised_before(measures):
+        measures["skull"] = float("nan")  # the air is not what is darkest: nothing here knows where the head ends
+    return measures
 
 
-def _blocks_of_head(volume: Volume, head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which blocks of about 4 mm are head (x, y, z); (3,) mm between blocks; (x, y, z) height of each in the world."""
+def normalised_before(measures: dict[str, float]) -> bool:
+    """Whether the air lies in the middle of the intensities, as after z-scoring inside of a mask."""
+    return measures["empty"] > MANY and measures["below_empty"] > MIDDLE
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Means of blocks of about 4 mm.
+
+    Args:
+        means: (x, y, z) intensities.
+        inside: (x, y, z) bool, the head with its cavities.
+        cap: (x, y, z) bool, what lies at most 100 mm below the top of the head, head or not.
+        world: (x, y, z, 3) mm, the blocks' middles.
+        spacing: (3,) mm.
+    """
+
+    means: np.ndarray
+    inside: np.ndarray
+    cap: np.ndarray
+    world: np.ndarray
+    spacing: np.ndarray
+
+
+def _blocks(volume: Volume, head: Head) -> _Blocks:
     from scipy import ndimage
 
     factors = np.maximum(1, np.round(BLOCK / spacing_of(volume.affine)).astype(int))
-    bright = block_means(volume.data, factors) > head.threshold
-    opened = ndimage.binary_opening(bright)
-    pieces, count = ndimage.label(opened if opened.any() else bright)
-    inside = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]) if count else bright
-    places = np.stack(np.meshgrid(*map(np.arange, inside.shape), indexing="ij"), axis=-1)
-    heights = to_world(volume.affine, places * factors + (factors - 1) / 2)[..., 2]
-    return ndimage.binary_fill_holes(inside), spacing_of(volume.affine) * factors, heights
+    spacing = spacing_of(volume.affine) * factors
+    means = block_means(volume.data, factors)
+    pieces, _ = ndimage.label(means > head.threshold)  # no opening: the scalp may be one block thin
+    sizes = np.bincount(pieces.ravel())[1:]
+    inside = np.isin(pieces, 1 + np.flatnonzero(sizes > LARGE * sizes.max(initial=0)))
+    places = np.stack(np.meshgrid(*map(np.arange, means.shape), indexing="ij"), axis=-1)
+    world = to_world(volume.affine, places * factors + (factors - 1) / 2)
+    inside = _closed(inside, spacing)
+    top = world[inside, 2].max(initial=head.low[2])
+    return _Blocks(means, inside, world[..., 2] > top - SKULL_CAP, world, spacing)
 
 
-def _geometry(
-    volume: Volume, head: Head, inside: np.ndarray, spacing: np.ndarray, heights: np.ndarray
-) -> dict[str, float]:
-    cap = inside & (heights > head.high[2] - SKULL_CAP)
-    width, length, _ = head.high - head.low
-    low = heights[inside].min() if inside.any() else np.nan
+def _closed(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """`inside` with what lies in its gaps and cavities."""
+    from scipy import ndimage
+
+    margin = np.ceil(GAP / spacing).astype(int) + 1
+    padded = np.pad(inside, [(width, width) for width in margin])
+    grown = ndimage.distance_transform_edt(~padded, sampling=spacing) <= GAP
+    closed = padded | (ndimage.distance_transform_edt(grown, sampling=spacing) > GAP)
+    within = tuple(slice(width, -width) for width in margin)
+    return ndimage.binary_fill_holes(closed)[within]
+
+
+def _geometry(blocks: _Blocks) -> dict[str, float]:
+    cap = blocks.inside & blocks.cap
+    if not cap.any():
+        return dict.fromkeys(GEOMETRY, float("nan"))
+    width, length, _ = np.ptp(blocks.world[cap], axis=0) + blocks.spacing
+    height = np.ptp(blocks.world[blocks.inside][:, 2]) + blocks.spacing[2]
     sides = [_section(cap, axis, end) for axis in (0, 1) for end in (0, -1)]
-    return {
-        "head_volume_ml": float(np.count_nonzero(cap) * np.prod(spacing) / 1000),
-        "head_width_mm": float(width),
-        "head_length_mm": float(length),
-        "head_height_mm": float(head.high[2] - low + spacing[2] / 2),
-        "cut_top": _section(inside, 2, -1),
-        "cut_side": max(sides),
-        "cut_bottom": _section(inside, 2, 0),
-    }
+    top, bottom = _section(blocks.inside, 2, -1), _section(blocks.inside, 2, 0)
+    volume = np.count_nonzero(cap) * np.prod(blocks.spacing) / 1000
+    numbers = (volume, width, length, height, top, max(sides), bottom)
+    return dict(zip(GEOMETRY, map(float, numbers), strict=True))
 
 
 def _section(inside: np.ndarray, axis: int, end: int) -> float:
@@ -76,22 +119,24 @@ def _section(inside: np.ndarray, axis: int, end: int) -> float:
     return float(areas[end] / max(areas.max(), 1))
 
 
-def _intensities(volume: Volume, head: Head, inside: np.ndarray) -> dict[str, float]:
-    box = _box(volume, head, 1.0)
-    tissue = box[box > head.threshold].astype(np.float64) - head.background
+def _intensities(volume: Volume, head: Head, blocks: _Blocks) -> dict[str, float]:
+    tissue = _box(volume, head, 1.0).astype(np.float64) - head.background
+    tissue = tissue[tissue > head.threshold - head.background]
     middle = _box(volume, head, 0.5).astype(np.float64) - head.background
-    if tissue.size < 1000 or middle.size < 100:
-        return dict.fromkeys(("intensity_median", "intensity_spread", "contrast", "snr", "air", "empty"), float("nan"))
+    empty, below = _empty(volume.data)
+    if not (tissue.size and middle.size):
+        unknown = ("intensity_median", "intensity_spread", "contrast", "snr", "air")
+        return {**dict.fromkeys(unknown, float("nan")), "empty": empty, "below_empty": below}
     low, median, high = np.percentile(tissue, (25, 50, 75))
     dark, bright = np.percentile(middle, (10, 90))
-    factors = np.maximum(1, np.round(BLOCK / spacing_of(volume.affine)).astype(int))
     return {
         "intensity_median": float(median),
         "intensity_spread": float((high - low) / median),
         "contrast": float((bright - dark) / median),
-        "snr": float(median / max(_noise(volume, head), 1e-4 * median)),
-        "air": _air(volume, head, inside, factors) / float(median),
-        "empty": _empty(volume.data),
+        "snr": float(median / np.maximum(_noise(volume, head), 1e-4 * median)),
+        "air": _air(head, blocks) / float(median),
+        "empty": empty,
+        "below_empty": below,
     }
 
 
@@ -113,21 +158,24 @@ def _noise(volume: Volume, head: Head) -> float:
     box = np.moveaxis(_box(volume, head, 0.5), int(np.argmin(spacing_of(volume.affine))), 0)
     bright = box > head.threshold
     usable = bright[:-2] & bright[1:-1] & bright[2:]
-    difference = np.abs(box[:-2] - 2 * box[1:-1] + box[2:])[usable]
-    return float(1.4826 * np.median(difference) / SECOND_DIFFERENCE) if difference.size else float("nan")
+    differences = np.abs(box[:-2] - 2 * box[1:-1] + box[2:])[usable]
+    return float(1.4826 * np.median(differences) / SECOND_DIFFERENCE) if differences.size else float("nan")
 
 
-def _air(volume: Volume, head: Head, inside: np.ndarray, factors: np.ndarray) -> float:
-    """How bright the brightest hundredth of the blocks far from the head is, above the background."""
+def _air(head: Head, blocks: _Blocks) -> float:
+    """How bright the brightest hundredth of the blocks beside the upper head is, above the background."""
     from scipy import ndimage
 
-    spacing = spacing_of(volume.affine) * factors
-    far = ndimage.distance_transform_edt(~inside, sampling=spacing) > AWAY
-    blocks = block_means(volume.data, factors)[far]
-    return float(max(np.percentile(blocks, 99) - head.background, 0)) if blocks.size else float("nan")
+    far = blocks.cap & (ndimage.distance_transform_edt(~blocks.inside, sampling=blocks.spacing) > AWAY)
+    return float(max(np.percentile(blocks.means[far], 99) - head.background, 0)) if far.any() else float("nan")
 
 
-def _empty(data: np.ndarray) -> float:
-    faces = np.concatenate([data[0].ravel(), data[-1].ravel(), data[:, 0].ravel(), data[:, -1].ravel()])
+def _empty(data: np.ndarray) -> tuple[float, float]:
+    faces = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
     values, counts = np.unique(faces, return_counts=True)
-    return float(np.count_nonzero(data == values[np.argmax(counts)]) / data.size)
+    value = values[np.argmax(counts)]
+    others = data[data != value]
+    if not others.size:
+        return 1.0, 0.0
+    low, high = np.percentile(others, (1, 99))
+    return 1 - others.size / data.size, np.count_nonzero(others < value - CLEARLY * (high - low)) / others.size

@@ -1,8 +1,8 @@
 """Whether a scan shows a whole head or an extracted brain, told from the skull itself.
 
 Bone gives no signal: from the air inwards, a head is bright (scalp), dark (skull), bright again (brain), all over its
-vault. A brain's outside is cortex, and what is dark below it are sulci, which lie elsewhere on every ray. That holds for
-T1, T2, FLAIR and proton density, with or without fat suppression, whatever the face has been through, and it asks
+vault. A brain's outside is cortex, and what is dark below it are sulci, which lie elsewhere on every ray. That holds
+for T1, T2, FLAIR and proton density, with or without fat suppression, whatever the face has been through, and it asks
 neither for clean air nor for a usual size.
 
 1. Rays go out from a point half a head's width below the top, over the upper part of the sphere.

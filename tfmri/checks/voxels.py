@@ -1,4 +1,4 @@
-"""What the voxels of scans say: each file is read once, in parallel, and gives measures, a digest and small pictures."""
+"""What the voxels of scans say: each file is read once, in parallel, and gives measures, a digest, small pictures."""
 
 import hashlib
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ def digest_of(volume: Volume) -> str:
     affine = np.round(volume.affine * 1000).astype(np.int64)  # integers: no -0
     voxels = np.ascontiguousarray(volume.data, np.float32) + np.float32(0)  # nor here
     digest = hashlib.sha256(shape.tobytes() + affine.tobytes())
-    digest.update(voxels)
+    digest.update(voxels.data)
     return digest.hexdigest()
 
 
