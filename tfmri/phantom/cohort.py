@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,14 @@ from tfmri.files import write_csv, write_json, write_text
 from tfmri.machine import processors
 from tfmri.phantom import effects
 from tfmri.phantom.anatomy import Anatomy, load_anatomy
-from tfmri.phantom.render import SITES, Site, render_scan
+from tfmri.phantom.people import VARIANTS, draw_leaks, draw_people, planted
+from tfmri.phantom.render import SITES, Site, render_scan, store_otherwise
 from tfmri.progress import progress
 
-VARIANTS = ("demo", "null")
 VERSION = 2  # raised with every change that changes a voxel or a label
 SUBJECTS = 198  # eleven of each combination of sex, diagnosis and site
-REPEATED = 0.1  # fraction of subjects with a second session
 FEWEST = 10
+LEAKED_SESSION = 3  # of the person it really is, for what is random in a scan; no subject has more than two
 
 README = """\
 A phantom cohort: MRI-like scans of people who do not exist, made by tfmri {release} from the MNI152 template.
@@ -57,6 +56,15 @@ absolute error. truth.json holds all numbers and each subject's latent variables
 _VARIANT_NOTES = {
     "demo": "",
     "null": "In this variant the labels are drawn anew, independent of the scans: a sound program scores chance.\n",
+    "leaky": (
+        "In this variant some people come again under another id: as a copy of the file, as the same voxels in\n"
+        "another orientation and type, and with another scan. 'planted' in truth.json lists them.\n"
+    ),
+    "confounded": (
+        "But in this variant the site tells the sex: four of five females were scanned in the north, four of five\n"
+        "males in the south. Spacing, orientation, contrast and noise tell the site. The scores below are of a reader\n"
+        "who uses that; 'planted' in truth.json says what the site alone can reach, and what is left without it.\n"
+    ),
 }
 
 
@@ -84,8 +92,8 @@ def write_cohort(
 
     Args:
         directory: the cohort's folder. It appears whole; a folder with anything but a phantom cohort is refused.
-        variant: 'demo', or 'null' where the labels are independent of the scans.
-        subjects: 10 or more.
+        variant: one of `people.VARIANTS`.
+        subjects: 10 or more. Those who come again under another id, in the variant 'leaky', are not counted.
         seed: of everything random.
         workers: processes; as many as there are processors where None.
         shown: whether to show, on standard error, how far it is.
@@ -129,100 +137,73 @@ def ensure_cohort(
     return directory / "labels.csv"
 
 
-def draw_people(variant: str, subjects: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Who is in the cohort.
-
-    All combinations of sex, diagnosis and site are as frequent as one another, and ages are spread evenly over their
-    range, so that no label tells another.
-
-    Returns:
-        (true, shown), a row for each session: subject, session, age, sex, diagnosis, site. The scans are made from the
-        true labels and shown with the others. They differ only in the variant 'null'.
-    """
-    true = _draw_labels(subjects, np.random.default_rng([seed, 0]))
-    shown = true
-    if variant == "null":
-        shown = _draw_labels(subjects, np.random.default_rng([seed, 1])).assign(site=true["site"])
-    rng = np.random.default_rng([seed, 2])
-    repeated = np.isin(np.arange(subjects), rng.choice(subjects, round(REPEATED * subjects), replace=False))
-    years_later = rng.uniform(1, 3, subjects)
-    order = np.argsort(np.r_[np.arange(subjects), np.flatnonzero(repeated)], kind="stable")
-
-    def with_sessions(people: pd.DataFrame) -> pd.DataFrame:
-        later = people.assign(session="2", age=(people["age"] + years_later).round(1))[repeated]
-        return pd.concat([people, later]).iloc[order].reset_index(drop=True)
-
-    return with_sessions(true), with_sessions(shown)
-
-
-def _draw_labels(subjects: int, rng: np.random.Generator) -> pd.DataFrame:
-    """First sessions: all combinations equally often, ages one in each of `subjects` equal intervals."""
-    low, high = effects.AGE_RANGE
-    ages = low + (high - low) * (rng.permutation(subjects) + rng.random(subjects)) / subjects
-    cells = list(product(effects.SEXES, effects.DIAGNOSES, (site.name for site in SITES)))
-    order = np.concatenate([rng.permutation(len(cells)) for _ in range(-(-subjects // len(cells)))])[:subjects]
-    sexes, diagnoses, sites = zip(*(cells[cell] for cell in order), strict=True)
-    digits = len(str(subjects))
-    return pd.DataFrame(
-        {
-            "subject": [f"sub-{number:0{digits}d}" for number in range(1, subjects + 1)],
-            "session": "1",
-            "age": ages.round(1),
-            "sex": sexes,
-            "diagnosis": diagnoses,
-            "site": sites,
-        }
-    )
-
-
 def _write(directory: Path, variant: str, subjects: int, seed: int, workers: int | None, shown: bool) -> None:
     """Everything into an empty folder, labels.csv last."""
     true, labelled = draw_people(variant, subjects, seed)
-    number = {subject: index for index, subject in enumerate(true["subject"].unique())}
-    latents: dict[str, effects.Latents] = {}
-    scans, paths = [], []
-    for row in true.to_dict("records"):
-        subject, session = row["subject"], row["session"]
-        identity = number[subject]
-        if subject not in latents:
-            rng = np.random.default_rng([seed, 3, identity])
-            latents[subject] = effects.draw_latents(row["sex"], row["diagnosis"], rng)
-        paths.append(f"images/{subject}_ses-{session}_T1w.nii.gz")
-        scans.append(
-            _Scan(
-                path=directory / paths[-1],
-                amounts=effects.amplitudes(latents[subject], row["age"]),
-                site=next(site for site in SITES if site.name == row["site"]),
-                log_size=latents[subject].log_size,
-                subject_seed=(seed, 4, identity),
-                scan_seed=(seed, 5, identity, int(session)),
-            )
+    leaks = _with_paths(draw_leaks(true, seed) if variant == "leaky" else true.iloc[:0].assign(kind="", same_as=""))
+    true, labelled = _with_paths(true), _with_paths(labelled)
+    first = true.drop_duplicates("subject").set_index("subject")
+    leaks["path_of_same"] = first["path"].reindex(leaks["same_as"]).to_numpy()
+    latents: dict[str, effects.Latents] = {
+        subject: effects.draw_latents(sex, diagnosis, np.random.default_rng([seed, 3, identity]))
+        for identity, (subject, sex, diagnosis) in enumerate(
+            zip(first.index, first["sex"], first["diagnosis"], strict=True)
         )
+    }
+    number = {subject: identity for identity, subject in enumerate(latents)}
+    repeats = leaks[leaks["kind"] == "repeat_session"].assign(subject=leaks["same_as"], session=LEAKED_SESSION)
+    scans = [
+        _Scan(
+            path=directory / row["path"],
+            amounts=effects.amplitudes(latents[row["subject"]], row["age"]),
+            site=next(site for site in SITES if site.name == row["site"]),
+            log_size=latents[row["subject"]].log_size,
+            subject_seed=(seed, 4, number[row["subject"]]),
+            scan_seed=(seed, 5, number[row["subject"]], int(row["session"])),
+        )
+        for row in pd.concat([true, repeats]).to_dict("records")
+    ]
     anatomy = load_anatomy()
     (directory / "images").mkdir()
     _render_all(anatomy, scans, workers, shown)
+    for row in leaks.to_dict("records"):
+        original = directory / row["path_of_same"]
+        if row["kind"] == "copy":
+            shutil.copyfile(original, directory / row["path"])
+        elif row["kind"] == "stored_otherwise":
+            (directory / row["path"]).write_bytes(store_otherwise(nib.load(original)).to_bytes())
     (directory / "regions").mkdir()
     for name, mask in anatomy.regions.items():
         _write_nifti(directory / "regions" / f"{name}.nii.gz", nib.Nifti1Image(mask.astype(np.uint8), anatomy.affine))
 
     best = effects.best_reachable(variant)
-    true_labels = true.drop_duplicates("subject").set_index("subject")[["age", "sex", "diagnosis", "site"]]
+    extra = planted(variant, true, leaks)
     write_json(
         directory / "truth.json",
         {
             **_settings(variant, subjects, seed),
             "best_reachable": best,
+            **({"planted": extra} if extra else {}),
             "generator": effects.generator_numbers(),
             "sites": [asdict(site) for site in SITES],
             "latents": {
-                subject: {**asdict(latent), "made_from": true_labels.loc[subject].to_dict()}
-                for subject, latent in latents.items()
+                subject: {**asdict(latent), "made_from": made_from}
+                for (subject, latent), made_from in zip(
+                    latents.items(), first[["age", "sex", "diagnosis", "site"]].to_dict("records"), strict=True
+                )
             },
         },
     )
-    write_text(directory / "README.txt", _readme(variant, subjects, seed, len(scans), best))
-    table = labelled.assign(path=paths)[["subject", "session", "path", "age", "sex", "diagnosis", "site"]]
+    write_text(directory / "README.txt", _readme(variant, subjects, seed, len(true) + len(leaks), best))
+    table = pd.concat([labelled, leaks])[["subject", "session", "path", "age", "sex", "diagnosis", "site"]]
     write_csv(directory / "labels.csv", table)
+
+
+def _with_paths(people: pd.DataFrame) -> pd.DataFrame:
+    """Adds where the scans lie, from the cohort's folder."""
+    stored = people["kind"] if "kind" in people else pd.Series("", people.index)
+    packed = np.where(stored == "stored_otherwise", "", ".gz")
+    return people.assign(path="images/" + people["subject"] + "_ses-" + people["session"] + "_T1w.nii" + packed)
 
 
 def _readme(variant: str, subjects: int, seed: int, scans: int, best: dict[str, dict[str, float]]) -> str:

@@ -93,6 +93,13 @@ def render_scan(
     return _store(image, scan_affine, site)
 
 
+def store_otherwise(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The same voxels at the same places, as float32 and along other axes, as another program may have saved them."""
+    other = nib.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine)
+    other.header.set_xyzt_units("mm")
+    return _reorient(other, "LSP")
+
+
 def _change_tissue(anatomy: Anatomy, amounts: Amplitudes, fat: float) -> np.ndarray:
     """The template's intensities with a subject's cortex, fissures, hippocampi and scalp."""
     template = anatomy.brain * (1 - amounts.thinning * anatomy.thinning)
@@ -183,5 +190,10 @@ def _store(image: np.ndarray, affine: np.ndarray, site: Site) -> nib.Nifti1Image
     values = np.clip(np.rint(image), 0, 32767) if site.dtype == "int16" else image
     stored = nib.Nifti1Image(values.astype(site.dtype), affine)
     stored.header.set_xyzt_units("mm")
-    codes = nib.orientations.axcodes2ornt(site.orientation)
-    return stored.as_reoriented(nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), codes))
+    return _reorient(stored, site.orientation)
+
+
+def _reorient(image: nib.Nifti1Image, orientation: str) -> nib.Nifti1Image:
+    """The same image with its axes in the order and directions of these axis codes."""
+    now = nib.orientations.io_orientation(image.affine)
+    return image.as_reoriented(nib.orientations.ornt_transform(now, nib.orientations.axcodes2ornt(orientation)))
