@@ -10,11 +10,15 @@ import pickle
 import struct
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+from tfmri.errors import InputError
+from tfmri.images.read import read_volume
 
 SHAPE = (14, 16, 12)
 AFFINE = np.array([[-9.0, 0.4, 0.2, 60], [0.5, 0.3, 11.0, -70], [0.1, 10.0, -0.6, -60], [0, 0, 0, 1]])
@@ -371,3 +375,25 @@ def test_a_damaged_file_is_refused_in_a_sentence_or_read_as_what_it_says(outcome
 
 def test_small_files_take_little_memory(outcomes):
     assert outcomes["memory"] < MEMORY / 4
+
+
+def test_a_damaged_archive_is_refused_or_its_scan_read_as_it_was(tmp_path):
+    archive = tmp_path / "1000012_20252_2_0.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("T1/T1.nii.gz", SOUND["packed little"])
+    content, sound = archive.read_bytes(), as_nibabel_reads(SOUND["little"])
+    volume = read_volume(archive / "T1/T1.nii.gz")
+    assert alike((volume.data, volume.affine), sound)
+    refused = 0
+    for bit in np.random.default_rng(0).integers(0, 8 * len(content), 400):
+        archive.write_bytes(flipped(content, bit))
+        try:
+            volume = read_volume(archive / "T1/T1.nii.gz")
+            assert alike((volume.data, volume.affine), sound)
+        except InputError:
+            refused += 1
+    assert refused > 300
+    for length in range(0, len(content), 97):
+        archive.write_bytes(content[:length])
+        with pytest.raises(InputError):
+            read_volume(archive / "T1/T1.nii.gz")
