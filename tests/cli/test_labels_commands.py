@@ -88,5 +88,7 @@ def test_more_fields_of_uk_biobank_can_be_asked_for(labels, tmp_path):
     assert labels(*command, "--field", "weight=21002-{instance}.0")[0] == 0
     table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
     assert list(table["weight"]) == ["70", "80"] and list(table["sex"]) == ["f", "m"]
+    code, _, error = labels(*command, "--image", "T1/T1.nii.gz")
+    assert code == 2 and "no image: no T1/T1.nii.gz in it" in error
     code, _, error = labels(*command, "--field", "weight={x}")
     assert code == 2 and "names no field" in error

@@ -117,25 +117,25 @@ def test_what_is_dropped_is_told_with_the_reason(tmp_path):
         names[3]: ("joined", ""),
         names[4]: (
             "dropped",
-            "repeated: rows of participants.tsv differ on this person, and which is right cannot be told",
+            "repeated: rows of participants.tsv differ on this person",
         ),
         names[5]: ("joined", ""),
         names[6]: ("dropped", "no image: a link to a file that is not there (with datalad: datalad get)"),
         names[8]: ("dropped", "no image: an empty file"),
         other: ("dropped", "no label: whose scan it is cannot be told"),
-        "sub-1": ("no scan", "no image: no folder or file of that name"),
+        "sub-1": ("no scan", "no image: no scan of this id"),
         "sub-07": ("no scan", "no image: no scan in the folder"),
-        "sub-09": ("no scan", "no image: no folder or file of that name"),
+        "sub-09": ("no scan", "no image: no scan of this id"),
     }
     lines = layout.lines()
     assert lines[0] == "9 scans found, 3 joined (3 subjects), 6 dropped"
     table = [re.split("  +", line)[1:] for line in lines[1:10]]
     assert table[0] == ["count", "fate", "why", "which"]
-    assert ["2", "no scan", "no image: no folder or file of that name", "sub-1, sub-09"] in table
+    assert ["2", "no scan", "no image: no scan of this id", "sub-1, sub-09"] in table
     assert table[6][3] == "sub-08/anat/sub-09_T1w.nii.gz (the file says sub-09)"
     assert lines[10:] == (
         "participants.tsv, row 13: no id, so left out.",
-        "participants.tsv, row 8: repeated, but the same as an earlier row; counted once.",
+        "participants.tsv: 2 people have several rows. Those of 1 agree and are taken for one (rows 7-8).",
         "1 id is spelled in two ways and taken for the same: 'sub-03' is 'sub-3'.",
     )
 

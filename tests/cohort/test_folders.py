@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from trees import fates, joined, tree
 
-from tfmri.cohort.layouts.file_names import Name, read_name
 from tfmri.cohort.layouts.folders import folders
 from tfmri.cohort.layouts.layout import write_labels
+from tfmri.cohort.layouts.names import Name, read_name
 from tfmri.cohort.table import read_labels
 from tfmri.errors import InputError, Problem
 
@@ -53,7 +53,7 @@ def test_scans_are_found_with_their_class(tmp_path):
     assert layout.lines() == (
         "3 scans found, 3 joined (3 subjects), 0 dropped",
         "The class stands in column 'sex': 'Females' as 'f' (2), 'Males' as 'm' (1).",
-        "Ids are read from the names: 'Sub_101_T1.nii.gz' is subject 'Sub_101'.",
+        "Ids are read from the names: 'Females/Sub_101_T1.nii.gz' is subject 'Sub_101'.",
     )
 
 
@@ -115,13 +115,41 @@ def test_a_folder_below_the_class_is_a_subject_and_one_below_that_a_session(tmp_
     ]
 
 
+def test_files_and_folders_of_subjects_may_stand_side_by_side(tmp_path):
+    tree(tmp_path, "AD/Sub_1/T1.nii.gz", "AD/Sub_2_T1.nii.gz", "CN/Sub_3/scan/Sub_3_T1.nii.gz", "CN/Sub_4.nii.gz")
+    layout = folders(tmp_path)
+    assert sorted(joined(layout, "subject", "diagnosis")) == [
+        ("Sub_1", "dementia"),
+        ("Sub_2", "dementia"),
+        ("Sub_3", "healthy"),
+        ("Sub_4", "healthy"),
+    ]
+    assert layout.notes[-1] == "Ids are read from the names: 'AD/Sub_1/T1.nii.gz' is subject 'Sub_1'."
+    tree(tmp_path, "AD/Sub_1_T1.nii.gz")
+    several = ("dropped", "repeated: several scans of one session; choose with --pattern")
+    assert fates(folders(tmp_path))["AD/Sub_1_T1.nii.gz"] == fates(folders(tmp_path))["AD/Sub_1/T1.nii.gz"] == several
+
+
+@pytest.mark.parametrize(
+    ("files", "subjects"),
+    [
+        (["f/nifti/Sub_1.nii.gz", "f/nifti/Sub_3.nii.gz", "m/nifti/Sub_2.nii.gz"], ["Sub_1", "Sub_3", "Sub_2"]),
+        (["f/Guys/1_T1.nii", "f/Guys/3_T1.nii", "f/HH/5.nii", "f/HH/7.nii", "m/2.nii"], ["1", "3", "5", "7", "2"]),
+        (["f/Anna/T1.nii", "f/Eva/scan.nii", "m/Otto/mprage_1.nii"], ["Anna", "Eva", "Otto"]),
+        (["f/002_S_1/MPRAGE/2006-05-01/S13.nii", "m/003_S_2/MPRAGE/2006-05-02/S14.nii"], ["002_S_1", "003_S_2"]),
+    ],
+)
+def test_a_folder_below_the_class_that_holds_several_people_is_nobody(tmp_path, files, subjects):
+    assert [subject for (subject,) in joined(folders(tree(tmp_path, *files)), "subject")] == subjects
+
+
 def test_of_several_scans_of_a_session_none_is_taken_until_a_pattern_chooses(tmp_path):
     names = [f"{sex}/Sub_{n}_{kind}.nii.gz" for n, sex in enumerate("ffmm") for kind in ("T1", "FLAIR")]
     tree(tmp_path, *names, "f/Sub_9_T1.nii.gz")
     found = problems(tmp_path)[0]
     assert found.found == "only scans of 'f' could be taken"
     assert "8  dropped  repeated: several scans of one session; choose with --pattern" in found.advice
-    assert "--pattern, such as '*_T1.nii.gz' (fits 5), '*_FLAIR.nii.gz' (fits 4)." in found.advice
+    assert "--pattern, such as '*_T1.nii.gz' (fits 5), '*_FLAIR.nii.gz' (fits 4), or" in found.advice
     assert joined(folders(tmp_path, pattern="*_T1.nii.gz"), "subject", "sex") == [
         ("Sub_0", "f"),
         ("Sub_1", "f"),

@@ -67,8 +67,9 @@ def test_rows_that_repeat_an_id_are_one_where_they_agree_and_drop_the_person_whe
     assert layout.table.loc[0, "HEIGHT"] == "164"
     last = layout.table.loc[1]
     assert (last["sex"], last["age"], last["HEIGHT"], last["WEIGHT"]) == ("f", "34.2", "", "65")
-    assert fates(layout)[f"IXI-T1/{NAMES[1]}"] == "repeated: rows of IXI.csv differ in sex"
-    assert fates(layout)[f"IXI-T1/{NAMES[2]}"] == "repeated: rows of IXI.csv differ in age"
+    assert fates(layout)[f"IXI-T1/{NAMES[1]}"] == "repeated: rows of IXI.csv differ on this person"
+    details = layout.report.set_index("item")["detail"]
+    assert [details[f"IXI-T1/{name}"] for name in NAMES[1:3]] == ["rows 4, 8: sex", "rows 5, 9: age"]
     assert "4 people have several rows. Those of 2 agree in sex and age" in layout.notes[1]
 
 
@@ -82,11 +83,10 @@ def test_what_is_not_joined_is_told_with_the_reason(tmp_path):
     assert {item: reason for item, reason in fates(layout).items() if reason != "joined"} == {
         f"IXI-T1/{NAMES[0]}": "no image: an empty file",
         f"IXI-T1/{NAMES[3]}": "repeated: the same scan is there as .nii.gz",
-        "IXI-T1/IXI016-Guys-0697-T1.nii.gz": "no label: sex, age are empty in IXI.csv",
+        "IXI-T1/IXI016-Guys-0697-T1.nii.gz": "no label: no sex or age in IXI.csv",
         "IXI-T1/IXI999-HH-0001-T1.nii.gz": "no label: no row in IXI.csv",
-        "IXI001": "no image: no usable scan of this id here",
-        "IXI002": "no image: no usable scan of this id here",
-        "IXI017": "no image: no usable scan of this id here",
+        "IXI001": "no image: no scan of this id",
+        "IXI017": "no image: no scan of this id",
     }
 
 
@@ -157,11 +157,12 @@ def test_the_published_table_labels_the_scans_of_all_whose_age_it_tells(real_sca
         shutil.copy(tmp_path / "one.nii.gz", tmp_path / name)
     layout = ixi(tmp_path, published)
     dropped = layout.report[layout.report["fate"] == "dropped"]
-    assert {item[:6]: reason for item, reason in zip(dropped["item"], dropped["reason"], strict=True)} == {
-        "IXI219": "repeated: rows of IXI.xls differ in age",
-        "IXI328": "repeated: rows of IXI.xls differ in sex and age",
-    }
-    assert "26 people have several rows. Those of 24 agree" in layout.notes[1]
+    assert set(dropped["reason"]) == {"repeated: rows of IXI.xls differ on this person"}
+    differ = [
+        (item[:6], detail.partition(": ")[2]) for item, detail in zip(dropped["item"], dropped["detail"], strict=True)
+    ]
+    assert differ == [("IXI219", "age"), ("IXI328", "sex, age")]
+    assert any("26 people have several rows. Those of 24 agree" in note for note in layout.notes)
     write_labels(layout.table, tmp_path / "labels.csv")
     table = read_labels(tmp_path / "labels.csv", TARGETS).table
     assert len(table) == len(numbers) - 2 and table["subject"].is_unique

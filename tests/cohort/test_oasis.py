@@ -198,10 +198,10 @@ def test_what_is_not_joined_is_told_with_the_reason(tmp_path):
     layout = oasis(tmp_path)
     assert {item: reason for item, reason in fates(layout).items() if reason != "joined"} == {
         "OAS1_0002_MR1.nii.gz": "no label: no row in oasis_cross-sectional.csv",
-        "OAS1_0006_MR1.nii.gz": "repeated: rows of oasis_cross-sectional.csv differ in age",
-        "OAS1_0009_MR1.nii.gz": "no label: sex, age, diagnosis are empty in oasis_cross-sectional.csv",
-        "OAS1_0007_MR1": "no image: no usable scan of this id here",
-        "OAS1_0005_MR2": "no image: no usable scan of this id here",
+        "OAS1_0006_MR1.nii.gz": "repeated: rows of oasis_cross-sectional.csv differ on this person",
+        "OAS1_0009_MR1.nii.gz": "no label: no sex, age or diagnosis in oasis_cross-sectional.csv",
+        "OAS1_0007": "no image: no scan of this id",
+        "OAS1_0005 MR2": "no image: no scan of this session",
     }
 
 

@@ -10,7 +10,7 @@ from tfmri.cohort.table import read_labels
 from tfmri.errors import InputError, Problem
 
 SEX = {"sex": {"f": ["f", "female", 2], "m": ["m", "male", 1]}, "age": None}
-NOBODY = "no image: no folder or file of that name"
+NOBODY = "no image: no scan of this id"
 
 
 @pytest.fixture
@@ -69,11 +69,14 @@ def test_only_the_columns_asked_for_are_taken(study):
     assert list(layout.table.columns) == ["subject", "path", "sex", "age"]
     assert fates(layout) == {
         "Sub_101/T1.nii.gz": ("joined", ""),
-        "Sub_102/T1.nii.gz": ("dropped", "no label: empty in people.csv"),
+        "Sub_102/T1.nii.gz": ("dropped", "no label: no sex or age in people.csv"),
         "Sub_103/T1.nii.gz": ("joined", ""),
     }
-    assert "people.csv, row 3: repeated, but the same as an earlier row; counted once." in layout.notes
-    differ = "repeated: rows of people.csv differ on this person, and which is right cannot be told"
+    assert (
+        "people.csv: 1 person has several rows, which agree in sex and age and are taken for one (rows 2-3)."
+        in layout.notes
+    )
+    differ = "repeated: rows of people.csv differ on this person"
     assert fates(subjects(*study(*lines)))["Sub_101/T1.nii.gz"] == ("dropped", differ)
 
 
@@ -84,11 +87,11 @@ def test_what_is_dropped_is_told_with_the_reason(study, tmp_path):
     with table.open("a") as file:
         file.write("Sub_104b,m\n105,m\n106,f\n")
     layout = subjects(root, table)
-    alike = "no label: more than one id is like this in people.csv or among the scans"
+    alike = "no label: several ids are alike"
     assert fates(layout) == {
         "Sub_101/T1.nii.gz": (
             "dropped",
-            "repeated: rows of people.csv differ on this person, and which is right cannot be told",
+            "repeated: rows of people.csv differ on this person",
         ),
         "Sub_102/T1.nii.gz": ("dropped", alike),
         "Sub_103/T1.nii.gz": ("dropped", "no label: no row in people.csv"),
@@ -104,7 +107,7 @@ def test_what_is_dropped_is_told_with_the_reason(study, tmp_path):
         "logs": ("no scan", "no image: no scan in the folder"),
     }
     details = layout.report.set_index("item")["detail"]
-    assert details["Sub_101/T1.nii.gz"] == "rows 2-3"
+    assert details["Sub_101/T1.nii.gz"] == "rows 2-3: sex"
     assert details["Sub_102/T1.nii.gz"] == "it may be '102' or '0102'"
     assert details["sub105/T1.nii.gz"] == "'105' may be this or 'Sub_105'"
 
@@ -114,7 +117,7 @@ def test_of_several_scans_of_a_subject_none_is_taken_until_a_pattern_chooses(stu
     tree(root, *(f"Sub_10{n}/FLAIR.nii.gz" for n in (1, 2, 3)), *(f"Sub_10{n}/anat/x_T1.nii" for n in (1, 2)))
     found = problem(root, table)
     assert found.found == "none of 8 scans could be joined"
-    assert "--pattern, such as 'FLAIR.nii.gz' (fits 3), 'T1.nii.gz' (fits 3), 'x_T1.nii' (fits 2)." in found.advice
+    assert "--pattern, such as 'FLAIR.nii.gz' (fits 3), 'T1.nii.gz' (fits 3), 'x_T1.nii' (fits 2), or" in found.advice
     assert len(subjects(root, table, pattern="T1.nii.gz").table) == 3
     assert [path[-14:] for (path,) in joined(subjects(root, table, pattern="anat/*"), "path")] == ["/anat/x_T1.nii"] * 2
     both = subjects(root, table, pattern="*T1*")
@@ -154,6 +157,31 @@ def test_socio_economic_status_is_no_session(study, tmp_path):
     table.write_text(table.read_text() + "104,1,m,64\n")
     write_labels(subjects(root, table).table, tmp_path / "labels.csv")
     assert list(read_labels(tmp_path / "labels.csv", SEX).table["scan"]) == [f"Sub_10{n}" for n in (1, 2, 3, 4)]
+
+
+def test_rows_that_differ_in_socio_economic_status_are_no_sessions(study):
+    layout = subjects(*study("id,SES,sex", "101,2,f", "101,3,f", "102,3,m", "103,1,f"))
+    assert fates(layout)["Sub_101/T1.nii.gz"] == ("dropped", "repeated: rows of people.csv differ on this person")
+    assert joined(layout, "subject", "SES") == [("Sub_102", "3"), ("Sub_103", "1")]
+
+
+def test_rows_of_a_person_that_complete_each_other_are_one(study):
+    rows = ["101,f,", "101,,31", "102,m,40", "102,m,41", "103,none,50", "103,some,50"]
+    layout = subjects(*study("id,drug,age", *rows))
+    assert joined(layout, "subject", "drug", "age") == [("Sub_101", "f", "31")]
+    details = layout.report.set_index("item")["detail"]
+    assert list(details) == ["", "rows 4-5: age", "rows 6-7: drug"]
+    assert "people.csv: 3 people have several rows. Those of 1 agree and are taken for one (rows 2-3)." in layout.notes
+
+
+def test_a_file_beside_the_folder_of_the_same_subject_is_one_more_scan_of_it(study):
+    root, table = study("id,sex", "101,f", "102,m", "103,f", "104,m")
+    tree(root, "Sub_101_T1.nii.gz", "sub-104.nii.gz")
+    layout = subjects(root, table)
+    assert [subject for (subject,) in joined(layout, "subject")] == ["sub-104", "Sub_102", "Sub_103"]
+    several = ("dropped", "repeated: several scans of one session; choose with --pattern")
+    assert fates(layout)["Sub_101_T1.nii.gz"] == fates(layout)["Sub_101/T1.nii.gz"] == several
+    assert joined(subjects(root, table, pattern="T1.nii.gz"), "subject")[0] == ("Sub_101",)
 
 
 def test_a_file_per_subject_will_do(study):

@@ -112,6 +112,27 @@ def test_sessions_and_runs_give_each_scan_a_name_of_its_own_whatever_the_row_ord
     assert list(read_labels(study(lines[0], *lines[:0:-1]), SEX).table["scan"]) == expected[::-1]
 
 
+@pytest.mark.parametrize(
+    ("header", "rows", "sessions"),
+    [
+        ("SES", ["a,2", "b,3", "c,", "d,2", "e,1"], ["", "", "", "", ""]),
+        ("ses", ["a,low", "b,high", "c,low", "d,low", "e,"], ["", "", "", "", ""]),
+        ("SES", ["a,2", "a,2", "c,3", "d,1", "e,"], ["", "", "", "", ""]),
+        ("SES,Visit", ["a,2,1", "a,3,2", "c,3,1", "d,1,1", "e,,1"], ["1", "2", "1", "1", "1"]),
+        ("ses", ["a,ses-1", "b,ses-1", "c,ses-1", "d,", "e,ses-1"], ["ses-1", "ses-1", "ses-1", "", "ses-1"]),
+        ("Ses", ["a,pre", "a,post", "c,pre", "d,pre", "e,pre"], ["pre", "post", "pre", "pre", "pre"]),
+    ],
+)
+def test_ses_is_the_session_where_it_looks_like_one_else_it_may_be_the_socio_economic_status(
+    study, header, rows, sessions
+):
+    lines = [f"{row},scans/0{number}.nii.gz,{sex}" for row, number, sex in zip(rows, range(1, 6), "ffmmf", strict=True)]
+    table = read_labels(study(f"subject,{header},path,sex", *lines), SEX).table
+    assert list(table["session"]) == sessions
+    if header.startswith("SES") or not any(sessions):
+        assert list(table[header.partition(",")[0]]) == [row.split(",")[1] for row in rows]
+
+
 def test_scan_names_that_would_meet_by_chance_still_differ(study):
     lines = ["subject,session,path,sex", "a,b,scans/01.nii.gz,f", "a_b,,scans/02.nii.gz,f"]
     lines += ["a_b,run-2,scans/03.nii.gz,f", "c,,scans/04.nii.gz,m", "d,,scans/05.nii.gz,m"]

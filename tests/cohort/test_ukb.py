@@ -93,8 +93,8 @@ def test_each_visit_gets_the_age_and_the_centre_of_that_visit(visits, tmp_path):
         ["1000041", "2", "f", "", "11025"],
     ]
     assert layout.table["path"][1] == str(visits / "1000012_20252_3_0.zip" / IMAGE)
-    assert "ukb12345.csv: 2 rows of people who withdrew (negative eid) are left out." in layout.notes
-    assert fates(layout)["2000000"] == "no image: no usable scan of this id here"
+    assert "ukb12345.csv: rows of people who withdrew (negative eid) are left out: 2." in layout.notes
+    assert fates(layout)["2000000"] == "no image: no scan of this id"
 
 
 def test_scans_are_read_straight_from_the_archives_that_labels_csv_names(visits, bulk, tmp_path):
@@ -158,7 +158,7 @@ def test_what_was_unpacked_is_taken_before_its_archive_and_a_folder_without_visi
     assert paths["1000035_2"] == str(visits / "1000035" / IMAGE)
     assert paths["1000041_2"] == str(visits / "1000041" / "1000041_20252_2_0.zip" / IMAGE)
     assert fates(layout)["1000027_20252_2_0.zip"] == "repeated: there is another of the same visit"
-    assert "1 folders do not tell the visit: taken for instance 2, the first imaging." in layout.notes
+    assert "Folders that do not tell the visit are taken for instance 2, the first imaging: 1." in layout.notes
 
 
 def test_what_is_not_joined_is_told_with_the_reason(bulk, visits, tmp_path):
@@ -172,13 +172,13 @@ def test_what_is_not_joined_is_told_with_the_reason(bulk, visits, tmp_path):
     layout = ukb(visits, table(tmp_path, rows=rows))
     told = {item: reason for item, reason in fates(layout).items() if reason != "joined"}
     assert told == {
-        f"1000027_20252_2_0.zip/{IMAGE}": "repeated: rows of ukb12345.csv differ in sex",
+        f"1000027_20252_2_0.zip/{IMAGE}": "repeated: rows of ukb12345.csv differ on this person",
         f"1000050_20252_2_0.zip/{IMAGE}": "no label: no row in ukb12345.csv",
         "1000060_20252_2_0.zip": f"no image: no {IMAGE} in it",
         "1000070_20252_2_0": f"no image: no {IMAGE} in it",
         "1000012_20253_2_0.zip": "no image: bulk field 20253, not 20252, the T1-weighted scan",
         "1000080_20252_2_0.zip": "no image: a damaged archive",
-        "2000000": "no image: no usable scan of this id here",
+        "2000000": "no image: no scan of this id",
     }
 
 

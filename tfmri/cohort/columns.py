@@ -7,7 +7,10 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+import pandas as pd
+
 from tfmri.cohort.sheet import Sheet
+from tfmri.cohort.values import is_missing
 from tfmri.errors import InputError, Problem
 
 # Where a file has several of these names, the first in this order is taken.
@@ -26,7 +29,7 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
         "ixi_id",
         "id",
     ),
-    "session": ("session", "session_id", "ses", "visit", "visit_id", "viscode", "timepoint", "time_point"),
+    "session": ("session", "session_id", "visit", "visit_id", "viscode", "timepoint", "time_point", "ses"),
     "path": (
         "path",
         "scan_path",
@@ -68,6 +71,24 @@ def kept_as(name: str, taken: Collection[str]) -> str:
     return kept
 
 
+def tells_sessions(cells: pd.DataFrame, column: str, subject: str | None) -> bool:
+    """Whether a column with a usual name for it does hold sessions: ``SES`` is also the socio-economic status.
+
+    A column called so does if all that stands in it begins so too (``ses-1``), or tells scans of a subject apart.
+
+    Args:
+        cells: of the file.
+        column: one of its.
+        subject: the one with the subjects, where it is known.
+    """
+    if plain(column) != "ses":
+        return True
+    filled = cells[~is_missing(cells[column])]
+    if len(filled) and filled[column].str.match("ses", case=False).all():
+        return True
+    return subject is not None and bool((filled.groupby(subject)[column].nunique() > 1).any())
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate spelled most like `name`, or None where none is at all like it."""
     by_plain = {plain(candidate): candidate for candidate in candidates}
@@ -107,6 +128,8 @@ def find_columns(
         candidates = list(
             dict.fromkeys(c for usual in (name, *USUAL_NAMES.get(name, ())) for c in _matches(usual, free))
         )
+        if name == "session":
+            candidates = [c for c in candidates if tells_sessions(sheet.cells, c, found.get("subject"))]
         if not candidates:
             continue
         found[name] = candidates[0]

@@ -1,1 +1,1 @@
-"""Ways in which others lay out their scans, one a file, each turned into the table of a labels.csv."""
+"""Ways to lay out scans, each in a file; found (scans), people (a table), matching (ids) and layout (joins) serve all."""

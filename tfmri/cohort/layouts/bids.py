@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfmri.cohort.columns import USUAL_NAMES
-from tfmri.cohort.layouts.file_names import is_image
-from tfmri.cohort.layouts.found import Scan, fits, folders_in, no_images, nothing_fits, open_root, unusable
-from tfmri.cohort.layouts.layout import Layout
+from tfmri.cohort.layouts.found import Scan, folders_in, no_images, open_root, that_fit, unusable
+from tfmri.cohort.layouts.layout import Layout, join
 from tfmri.cohort.layouts.matching import SESSION_WORDS, match_ids
-from tfmri.cohort.layouts.people import join_people
+from tfmri.cohort.layouts.names import is_image
+from tfmri.cohort.layouts.people import read_people
 from tfmri.cohort.sheet import read_sheet
 from tfmri.errors import InputError, Problem, did_you_mean
 
@@ -53,18 +53,14 @@ def bids(
     """
     root = open_root(root, EXPECTED)
     folder = root if derivatives is None else _derivatives(root, derivatives)
-    paths = _paths(folder, suffix)
-    chosen = [path for path in paths if fits(path, folder, pattern)]
-    if not chosen:
-        raise nothing_fits(folder, pattern or "", paths)
-    scans, notes = _one_form([_scan(path, folder) for path in chosen])
-    people = _participants(root) if table is None else Path(table)
+    chosen = that_fit({folder: _paths(folder, suffix)}, pattern, folder)
+    scans, notes = _one_form([_scan(path, folder) for _, path in chosen])
     scans, more = _with_sessions(scans, root)
     seen = {scan.subject for scan in scans}
     empty = [person.name for person in folders_in(folder) if person.name.startswith("sub-") and person.name not in seen]
     usual = ("participant_id", *USUAL_NAMES["subject"])
-    advice = "Give the table that belongs to these scans with --table."
-    return join_people(root, scans, people, id, targets, empty, usual, "sub-", (*notes, *more), advice)
+    people = read_people(Path(table or _participants(root)), scans, empty, id, targets, usual, prefix="sub-")
+    return join(root, scans, people, empty, (*notes, *more))
 
 
 def _derivatives(root: Path, name: str) -> Path:

@@ -1,24 +1,22 @@
 """A folder per class: `Females/Sub_101_T1.nii.gz`, `Males/Sub_102_T1.nii.gz`."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from tfmri.cohort.layouts.file_names import is_image, is_kind, read_name, session_of_folder
 from tfmri.cohort.layouts.found import (
     Scan,
-    fits,
     folders_in,
     images_below,
     no_images,
-    nothing_fits,
     one_a_session,
     open_root,
-    unusable,
+    read_scan,
+    that_fit,
 )
-from tfmri.cohort.layouts.layout import Layout, some_joined
+from tfmri.cohort.layouts.layout import Layout, join
 from tfmri.cohort.layouts.matching import normal_form
+from tfmri.cohort.layouts.names import is_image, is_kind, read_name, session_of_folder
 from tfmri.cohort.sheet import LISTED
 from tfmri.errors import InputError, Problem
 
@@ -31,6 +29,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {  # column of labels.csv -> clas
         "dementia": ("dementia", "ad", "alzheimer", "alzheimers"),
     },
 }
+NUMBER = re.compile(r"\d")
 OURS = ("subject", "session", "scan", "path", "split", "run")
 
 
@@ -62,35 +61,17 @@ def folders(root: Path, target: str | None = None, pattern: str | None = None) -
     beside = sorted(path for path in root.iterdir() if is_image(path))
     _check_classes(root, images, beside)
     column, labels = _labels([folder.name for folder, paths in images.items() if paths], target)
+    people = _people_folders(images)
     scans = [
-        _scan(path, folder, {column: labels[folder.name]})
-        for folder, paths in images.items()
-        for path in paths
-        if fits(path, folder, pattern)
+        read_scan(path, folder, _subject(path, folder, people), {column: labels[folder.name]})
+        for folder, path in that_fit(images, pattern, root)
     ]
-    if pattern is not None and not scans:
-        raise nothing_fits(root, pattern, [path for paths in images.values() for path in paths])
     _check_subjects(root, scans, column)
-    scans, several = one_a_session(scans, pattern, lambda scan: scan.path.name.replace(scan.subject, "*", 1))
-    joined = [scan for scan in scans if not scan.reason]
-    report = [(scan.path, "dropped" if scan.reason else "joined", scan.reason) for scan in scans]
-    report += [(path, "dropped", "no label: in no folder of a class") for path in beside]
-    report += [(folder, "no scan", "no image: no scan in the folder") for folder in images if not images[folder]]
-    rows = [
-        {"subject": scan.subject, "session": scan.session, "path": str(scan.path), **scan.parts, **scan.known}
-        for scan in joined
-    ]
-    table = pd.DataFrame(rows, columns=["subject", "session", "path", "run", column], dtype="str").fillna("")
-    layout = Layout(
-        table.drop(columns=[name for name in ("session", "run") if not table[name].any()]),
-        pd.DataFrame(
-            [(item.relative_to(root).as_posix(), fate, reason) for item, fate, reason in report],
-            columns=["item", "fate", "reason"],
-            dtype="str",
-        ),
-        (*_notes(column, labels, joined), *several),
-    )
-    return some_joined(layout, root, "The reasons:", column)
+    scans, several = one_a_session(scans, pattern)
+    notes = (*_notes(root, column, labels, [scan for scan in scans if not scan.reason]), *several)
+    stray = [Scan(path, read_name(path).subject, reason="no label: in no folder of a class") for path in beside]
+    empty = [folder.name for folder, paths in images.items() if not paths]
+    return join(root, [*scans, *stray], empty=empty, notes=notes, target=column)
 
 
 def _check_classes(root: Path, images: Mapping[Path, list[Path]], beside: list[Path]) -> None:
@@ -141,12 +122,29 @@ def _labels(names: Sequence[str], target: str | None) -> tuple[str, dict[str, st
     return target or "group", {name: first.setdefault(name.casefold(), name) for name in names}
 
 
-def _scan(path: Path, folder: Path, label: dict[str, str]) -> Scan:
-    name = read_name(path)
-    between = path.relative_to(folder).parts[:-1]
-    session = next((part for part in between if session_of_folder(part)), name.session)
-    subject = next((part for part in between if part != session and not is_kind(part)), name.subject)
-    return Scan(path, subject, session, {"run": name.run} if name.run else {}, label, unusable(path))
+def _people_folders(images: Mapping[Path, Sequence[Path]]) -> set[Path]:
+    """The folders below those of the classes that are a person's.
+
+    Others are called like a session or a kind of image; or they hold the files of several people: their own names have
+    no number in them (``nifti``, ``Guys``), those of the files have different ones.
+    """
+    inside: dict[Path, set[str]] = {}
+    for folder, paths in images.items():
+        for path in paths:
+            name = read_name(path).subject
+            for above in path.relative_to(folder).parents[:-1]:
+                inside.setdefault(folder / above, set()).update([name] if NUMBER.search(name) else [])
+    return {
+        folder
+        for folder, names in inside.items()
+        if not is_kind(folder.name) and not session_of_folder(folder.name)
+        if NUMBER.search(folder.name) or sum(not is_kind(name) for name in names) < 2
+    }
+
+
+def _subject(path: Path, folder: Path, people: Collection[Path]) -> str:
+    between = [folder / above for above in reversed(path.relative_to(folder).parents[:-1])]
+    return next((above.name for above in between if above in people), read_name(path).subject)
 
 
 def _check_subjects(root: Path, scans: Sequence[Scan], column: str) -> None:
@@ -171,7 +169,7 @@ def _check_subjects(root: Path, scans: Sequence[Scan], column: str) -> None:
         raise InputError(*problems)
 
 
-def _notes(column: str, labels: Mapping[str, str], scans: Sequence[Scan]) -> list[str]:
+def _notes(root: Path, column: str, labels: Mapping[str, str], scans: Sequence[Scan]) -> list[str]:
     counts = {label: sum(scan.known[column] == label for scan in scans) for label in dict.fromkeys(labels.values())}
     quoted = {label: " and ".join(f"'{name}'" for name in labels if labels[name] == label) for label in counts}
     named = [f"{quoted[label]} as '{label}' ({count})" for label, count in counts.items()]
@@ -179,7 +177,8 @@ def _notes(column: str, labels: Mapping[str, str], scans: Sequence[Scan]) -> lis
     if scans:
         first = scans[0]
         session = f", session '{first.session}'" if first.session else ""
-        notes.append(f"Ids are read from the names: '{first.path.name}' is subject '{first.subject}'{session}.")
+        place = first.path.relative_to(root).as_posix()
+        notes.append(f"Ids are read from the names: '{place}' is subject '{first.subject}'{session}.")
     forms: dict[tuple[str, ...], list[str]] = {}
     for subject in dict.fromkeys(scan.subject for scan in scans):
         forms.setdefault(normal_form(subject), []).append(subject)

@@ -1,13 +1,17 @@
-"""The scans in a folder: which files are images, which of those can be used, and which are several of one session."""
+"""The scans in a folder: which files are images, whose they are, and which is taken where there are several of one.
+
+Nothing is lost on the way: an image that is not taken stays among the scans, with the reason.
+"""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tfmri.cohort.layouts.file_names import is_image
+from tfmri.cohort.layouts.names import is_image, read_name, session_of_folder
 from tfmri.errors import InputError, Problem
 
 FOREIGN = {  # endings of what is no NIfTI -> what turns it into one
@@ -16,6 +20,7 @@ FOREIGN = {  # endings of what is no NIfTI -> what turns it into one
     (".mgz", ".mgh"): "FreeSurfer images; convert them with mri_convert",
     (".zip", ".tar", ".tgz", ".tar.gz"): "archives; unpack them first",
 }
+IMAGE_ENDINGS = re.compile(r"\.(nii|nii\.gz|img|img\.gz)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,14 @@ class Scan:
     """One image file.
 
     Args:
-        path: the file.
+        path: the file, absolute; it may be in an archive.
         subject: as its folder or name spells it.
         session: likewise, '' where there is none.
-        parts: what else its name tells, such as run; columns of labels.csv.
-        known: what a table of its session tells, where there is one; columns of labels.csv.
-        reason: why it is dropped, '' where it is not.
+        parts: what else its name tells, such as run or site; columns of labels.csv.
+        known: what is known of it besides a table of people: of its session, or its class; columns of labels.csv.
+        version: the file's name without ending and ids, which images that were worked on in one way share.
+        reason: why it is dropped, '' where it is not; the same words for the same reason, beginning with its kind ('no
+            image: ...', 'no label: ...', 'repeated: ...').
         detail: what there is to add about this one.
     """
 
@@ -37,6 +44,7 @@ class Scan:
     session: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
     reason: str = ""
     detail: str = ""
 
@@ -54,18 +62,29 @@ def open_root(root: Path, expected: str) -> Path:
     return root
 
 
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As os.walk, in alphabetic order, into linked folders too but nowhere twice, without what is hidden.
+
+    Names taken out of the list of folders are not descended into.
+    """
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(folder), folders, sorted(name for name in files if not name.startswith("."))
+
+
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, without hidden ones, by name."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def images_below(folder: Path) -> list[Path]:
-    """All images in a folder and those below it, hidden ones left out, by name."""
-    paths = []
-    for above, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [path for name in files if is_image(path := Path(above, name))]
-    return sorted(paths)
+    """All images in a folder and those below it, by name."""
+    return sorted(above / name for above, _, files in walk(folder) for name in files if is_image(Path(name)))
 
 
 def unusable(path: Path) -> str:
@@ -81,25 +100,43 @@ def unusable(path: Path) -> str:
     return ""
 
 
-def fits(path: Path, folder: Path, pattern: str | None) -> bool:
-    """Whether the name of a file, or its path below `folder`, is as `pattern` says (``*_T1.nii.gz``, ``anat/*``)."""
-    return pattern is None or any(
-        fnmatchcase(text, pattern) for text in (path.name, path.relative_to(folder).as_posix())
-    )
+def read_scan(path: Path, folder: Path, subject: str, known: Mapping[str, str] | None = None) -> Scan:
+    """A scan of a subject; its session is in the name of a folder between `folder` and it, or in its own."""
+    name = read_name(path)
+    between = path.relative_to(folder).parts[:-1]
+    session = next((part for part in between if session_of_folder(part)), name.session)
+    return Scan(path, subject, session, {"run": name.run} if name.run else {}, known or {}, reason=unusable(path))
 
 
-def nothing_fits(root: Path, pattern: str, paths: Sequence[Path]) -> InputError:
-    """The mistake of a pattern that no image is named by."""
-    names = [name for name, _ in Counter(path.name for path in paths).most_common(3)]
-    found = f"none of the {len(paths)} images in {root} fits '{pattern}'"
-    advice = "A * stands for any letters; put the pattern in quotes, or the shell replaces it."
-    return InputError(Problem("--pattern", found, f"a name such as {', '.join(names)}", advice))
+def find_named(root: Path, pattern: re.Pattern[str], varying: str = r"(?!)") -> list[Scan]:
+    """The images below `root`, NIfTI and Analyze (.img), whose own name or that of a folder they are in holds an id.
+
+    Args:
+        root: absolute.
+        pattern: of an id. Its group `subject`, and `session` where it has one, are the scan's; other groups are parts.
+        varying: a pattern of what differs between the names of one version, such as the number of a run.
+    """
+    scans = []
+    for folder, _, files in walk(root):
+        above = reversed((root.name, *folder.relative_to(root).parts))
+        id_above = next((id for part in above if (id := pattern.search(part))), None)
+        for name in files:
+            if not (ending := IMAGE_ENDINGS.search(name)):
+                continue
+            stem = name[: ending.start()]
+            if id := pattern.search(stem) or id_above:
+                parts = id.groupdict()
+                subject, session = parts.pop("subject"), parts.pop("session", "")
+                version = re.sub(varying, "*", pattern.sub("*", stem))
+                path = folder / name
+                scans.append(Scan(path, subject, session, parts, version=version, reason=unusable(path)))
+    return scans
 
 
 def no_images(root: Path, expected: str, advice: str = "", kind: str = "images (.nii or .nii.gz)") -> InputError:
     """The mistake of a folder that has no images, with what it holds instead where there is no other advice."""
     kinds: Counter[str] = Counter()
-    for _, _, files in os.walk(root):
+    for _, _, files in walk(root):
         for name in files:
             kinds.update(said for endings, said in FOREIGN.items() if name.lower().endswith(endings))
     if not advice and kinds:
@@ -109,9 +146,34 @@ def no_images(root: Path, expected: str, advice: str = "", kind: str = "images (
     return InputError(Problem(str(root), f"there are no {kind} in this folder", expected, advice))
 
 
-def one_a_session(
-    scans: Iterable[Scan], pattern: str | None, shape: Callable[[Scan], str]
-) -> tuple[list[Scan], tuple[str, ...]]:
+def that_fit(images: Mapping[Path, Sequence[Path]], pattern: str | None, root: Path) -> list[tuple[Path, Path]]:
+    """Folder and image for each image whose name, or path below that folder, is as `pattern` says (``anat/*``).
+
+    Args:
+        images: folder -> images in it, at any depth.
+        pattern: the person's; None: all.
+        root: for the message.
+
+    Raises:
+        InputError: none is.
+    """
+    pairs = [(folder, path) for folder, paths in images.items() for path in paths]
+    if pattern is None:
+        return pairs
+    fitting = [
+        (folder, path)
+        for folder, path in pairs
+        if fnmatchcase(path.name, pattern) or fnmatchcase(path.relative_to(folder).as_posix(), pattern)
+    ]
+    if not fitting:
+        names = [name for name, _ in Counter(path.name for _, path in pairs).most_common(3)]
+        found = f"none of the {len(pairs)} images in {root} fits '{pattern}'"
+        advice = "A * stands for any letters; put the pattern in quotes, or the shell replaces it."
+        raise InputError(Problem("--pattern", found, f"a name such as {', '.join(names)}", advice))
+    return fitting
+
+
+def one_a_session(scans: Sequence[Scan], pattern: str | None) -> tuple[list[Scan], tuple[str, ...]]:
     """Drops scans of which a session has several, since it cannot be told which is meant, unless a pattern chose them.
 
     Runs of a session, which their names tell apart, stay.
@@ -119,24 +181,86 @@ def one_a_session(
     Args:
         scans: those with a reason stay as they are.
         pattern: the person's, or None.
-        shape: the pattern that a scan would have been chosen by.
+
+    Returns:
+        all scans, and what was assumed or how to choose.
     """
-    scans = list(scans)
-    groups: dict[tuple[str, str, str], list[Scan]] = {}
-    for scan in scans:
-        if not scan.reason:
-            groups.setdefault((scan.subject, scan.session, scan.parts.get("run", "")), []).append(scan)
+    groups = _by(scans, lambda scan: (scan.subject, scan.session, scan.parts.get("run", "")))
     several = [group for group in groups.values() if len(group) > 1]
     if not several:
-        return scans, ()
+        return list(scans), ()
     if pattern is not None:
         example = ", ".join(scan.path.name for scan in several[0])
-        return scans, (
-            f"{len(several)} sessions have several scans that fit '{pattern}' ({example}): kept as further runs.",
-        )
-    shapes = Counter(text for group in groups.values() for text in dict.fromkeys(map(shape, group)))
+        note = f"{len(several)} sessions have several scans that fit '{pattern}' ({example}): kept as further runs."
+        return list(scans), (note,)
+    shapes = Counter(text for group in groups.values() for text in dict.fromkeys(map(_shape, group)))
     examples = ", ".join(f"'{text}' (fits {count})" for text, count in shapes.most_common(4) if count > 1)
     unclear = {scan.path for group in several for scan in group}
     reason = "repeated: several scans of one session; choose with --pattern"
-    notes = (f"Of several scans of a session, choose one with --pattern, such as {examples}.",) if examples else ()
-    return [replace(scan, reason=reason) if scan.path in unclear else scan for scan in scans], notes
+    advice = f"Of several scans of a session, choose one with --pattern, such as {examples}, or move the others away."
+    taken = [replace(scan, reason=reason) if scan.path in unclear else scan for scan in scans]
+    return taken, (advice,) if examples else ()
+
+
+def one_version(scans: Sequence[Scan], preferred: Sequence[str], root: Path) -> tuple[list[Scan], tuple[str, ...]]:
+    """Drops all but one image of each scan, all of one version: from a mixture, a model would learn which is which.
+
+    A cohort is often there more than once: as it was published, brain-extracted, in a template's space. The version is
+    taken that most scans have; of several files of one scan in it, the first by name.
+
+    Args:
+        scans: with their versions; those with a reason stay as they are.
+        preferred: versions, best first, for where several are there for equally many scans.
+        root: for the message.
+
+    Returns:
+        all scans, by subject and session, and a note where there are several versions.
+
+    Raises:
+        InputError: it cannot be told which version is meant, or files of one name are in several folders.
+    """
+    by_name = sorted(scans, key=lambda scan: (scan.subject, scan.session, scan.path.name, scan.path))
+    groups = _by(by_name, lambda scan: (scan.subject, scan.session, *scan.parts.values()))
+    counts = Counter(version for group in groups.values() for version in {scan.version for scan in group})
+    most = sorted(version for version, count in counts.items() if count == max(counts.values()))
+    best = next((version for version in preferred if version in most), most[0] if most else "")
+    if len(most) > 1 and best not in preferred:
+        found = f"there are several images of each scan: {_listed(most)}"
+        advice = "Give a folder with one of them only, or move the others elsewhere."
+        raise InputError(Problem(str(root), found, "one image for each scan", advice))
+    reasons: dict[Path, str] = {}
+    twice: list[Scan] = []
+    for group in groups.values():
+        own = [scan for scan in group if scan.version == best]
+        for scan in own[1:]:
+            same = scan.path.name.removesuffix(".gz") == own[0].path.name.removesuffix(".gz")
+            twice += [own[0], scan] if same else []
+            reasons[scan.path] = "repeated: another run of the session"
+        for scan in (scan for scan in group if scan.version != best):
+            lacking = f"no image: no {best} of it, as there is of the others"
+            reasons[scan.path] = f"repeated: another version, {scan.version}" if own else lacking
+    if twice:
+        places = list(dict.fromkeys(str(scan.path.parent) for scan in twice))
+        found = f"{len(twice) // 2} scans are there in several folders: {_listed(places)}"
+        raise InputError(Problem(str(root), found, "each once", "Give the one folder that you mean."))
+    note = f"Of each session, the image taken is {best if best != '*' else 'the one named by its id alone'}."
+    taken = [replace(scan, reason=reasons.get(scan.path, scan.reason)) for scan in by_name]
+    return taken, (note,) if len(counts) > 1 else ()
+
+
+def _by(scans: Sequence[Scan], key: Callable[[Scan], tuple[str, ...]]) -> dict[tuple[str, ...], list[Scan]]:
+    """The scans without a reason, by a key."""
+    groups: dict[tuple[str, ...], list[Scan]] = {}
+    for scan in scans:
+        if not scan.reason:
+            groups.setdefault(key(scan), []).append(scan)
+    return groups
+
+
+def _shape(scan: Scan) -> str:
+    """The pattern that would choose this scan of each subject."""
+    return scan.path.name.replace(scan.subject, "*", 1) if scan.subject else scan.path.name
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -10,26 +10,18 @@ Source: https://brain-development.org/ixi-dataset, CC BY-SA 3.0.
 """
 
 import re
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfmri.cohort.layouts.found import open_root
-from tfmri.cohort.layouts.joining import (
-    Candidate,
-    Known,
-    find_table,
-    join,
-    merge_rows,
-    needed_column,
-    other_columns,
-    sex_of,
-)
-from tfmri.cohort.layouts.layout import Layout
-from tfmri.cohort.layouts.named_scans import find_named, take_version
+from tfmri.cohort.layouts.found import find_named, one_version, open_root
+from tfmri.cohort.layouts.layout import Layout, join
+from tfmri.cohort.layouts.names import is_image
+from tfmri.cohort.layouts.people import People, by_person, find_table, needed_column, other_columns, sex_of
 from tfmri.cohort.sheet import Sheet, read_sheet
 from tfmri.errors import InputError, Problem
 
-SCAN = re.compile(r"(IXI\d{3,4})-([A-Za-z]+)-(\d+)-T1(?![A-Za-z0-9])")
+SCAN = re.compile(r"(?P<subject>IXI\d{3,4})-(?P<site>[A-Za-z]+)-(?P<number>\d+)-T1(?![A-Za-z0-9])")
 VERSIONS = ("*",)  # as published
 TABLE = r"ixi\.(xls|xlsx|csv|tsv)"
 OURS = ("subject", "path", "site", "sex", "age")
@@ -52,41 +44,36 @@ def ixi(root: Path, table: Path | None = None) -> Layout:
         InputError: there is no such folder, table or scan, or not one scan could be joined.
     """
     root = open_root(root, "the folder with the scans of IXI")
-    found = [scan for scan in find_named(root, SCAN) if scan.is_nifti]
+    found = [scan for scan in find_named(root, SCAN) if is_image(scan.path)]
     if not found:
         expected = "names such as IXI012-HH-1211-T1.nii.gz"
         advice = "`tfmri download ixi` fetches them. An archive (IXI-T1.tar) has to be unpacked first."
         raise InputError(Problem(str(root), "there are no scans of IXI", expected, advice))
-    taken, left_out = take_version(found, VERSIONS, root)
+    scans, notes = one_version(found, VERSIONS, root)
+    scans = [replace(scan, parts={"site": scan.parts["site"]}) for scan in scans]
     sheet = read_sheet(Path(table) if table else find_table(root, TABLE, "IXI.xls"))
-    people, notes = _people(sheet)
-    scans = [Candidate(scan.path, scan.id[1], {"subject": scan.id[1], "site": scan.id[2]}) for scan in taken]
-    layout = join(root, scans, people, left_out, ("sex", "age"), sheet.path.name)
-    return replace(layout, notes=(*notes, *layout.notes))
+    note = f"{sheet.path.name}: sex 1 is written as m and 2 as f; 0 in HEIGHT, WEIGHT and ..._ID as an empty cell."
+    return join(root, scans, _people(sheet), notes=(*notes, *sheet.notes, note))
 
 
-def _people(sheet: Sheet) -> tuple[dict[str, Known], list[str]]:
-    """Id, written as in the names of the files -> what is known of that person; and notes."""
+def _people(sheet: Sheet) -> People:
+    """What is known of each person, by the id as the files' names have it."""
     id_column = needed_column(sheet, r"ixi[_ -]?id|subject|id", "IXI_ID")
     sex, age = needed_column(sheet, r"(sex|gender)(_id)?\b.*", "SEX_ID"), needed_column(sheet, r"age", "AGE")
     others = other_columns(sheet, (id_column, sex, age), OURS)
-    rows: dict[str, list[dict[str, str]]] = {}
-    for row in sheet.cells.to_dict("records"):
-        number = row[id_column].removesuffix(".0")
-        if number:
-            cells = {"sex": sex_of(row[sex], SEX), "age": row[age]}
-            cells |= {name: _filled(column, row[column]) for column, name in others.items()}
-            rows.setdefault(f"IXI{int(number):03}" if number.isdecimal() else number, []).append(cells)
-    people = {person: merge_rows(those, ("sex", "age")) for person, those in rows.items()}
-    table = sheet.path.name
-    notes = [f"{table}: sex 1 is written as m and 2 as f; 0 in HEIGHT, WEIGHT and ..._ID as an empty cell."]
-    if repeated := [people[person] for person, those in rows.items() if len(those) > 1]:
-        agreed = sum(not person.disputed for person in repeated)
-        note = (
-            f"{table}: {len(repeated)} people have several rows. Those of {agreed} agree in sex and age and are taken"
-        )
-        notes.append(f"{note} for one, without the other cells in which they differ.")
-    return people, notes
+
+    def cells(row: Mapping[Hashable, str]) -> dict[str, str]:
+        filled = {name: _filled(column, row[column]) for column, name in others.items()}
+        return {"sex": sex_of(row[sex], SEX), "age": row[age], **filled}
+
+    rows = zip(sheet.cells.index, sheet.cells.to_dict("records"), strict=True)
+    entries = ((number, _id(row[id_column]), "", cells(row)) for number, row in rows)
+    return by_person(sheet.path.name, ["sex", "age", *others.values()], ["sex", "age"], entries)
+
+
+def _id(cell: str) -> str:
+    number = cell.removesuffix(".0")
+    return f"IXI{int(number):03}" if number.isdecimal() else number
 
 
 def _filled(column: str, cell: str) -> str:

@@ -24,24 +24,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tfmri.cohort.layouts.found import open_root
-from tfmri.cohort.layouts.joining import (
-    Candidate,
-    Known,
+from tfmri.cohort.layouts.found import Scan, find_named, one_version, open_root
+from tfmri.cohort.layouts.layout import Layout, join
+from tfmri.cohort.layouts.names import is_image
+from tfmri.cohort.layouts.people import (
+    People,
+    by_person,
     find_table,
-    join,
-    merge_rows,
+    is_unknown,
     needed_column,
     other_columns,
     sex_of,
 )
-from tfmri.cohort.layouts.layout import Layout
-from tfmri.cohort.layouts.named_scans import NamedScan, find_named, take_version
 from tfmri.cohort.sheet import Fault, Sheet, problems_of, read_sheet
-from tfmri.cohort.values import MISSING, spelled
+from tfmri.cohort.values import spelled
 from tfmri.errors import InputError, Problem
 
-SESSION = re.compile(r"(OAS1_\d{4})_(MR\d)")
+SESSION = re.compile(r"(?P<subject>OAS1_\d{4})_(?P<session>MR\d)")
 TABLE = r".*oasis.*cross.*\.(xlsx|xls|csv|tsv)"
 VARYING = r"(?<=_mpr_n)[^_]+|(?<=_mpr-)\d+"  # how many runs an image is the mean of; the number of the run
 SEGMENTATION = "_fseg"
@@ -73,24 +72,21 @@ def oasis(root: Path, table: Path | None = None) -> Layout:
     """
     root = open_root(root, "the folder with the scans of OASIS-1")
     found = [scan for scan in find_named(root, SESSION, VARYING) if not scan.version.endswith(SEGMENTATION)]
-    images = [scan for scan in found if scan.is_nifti]
+    images = [scan for scan in found if is_image(scan.path)]
     if not images:
         raise InputError(_none_found(root, found))
-    taken, left_out = take_version(images, VERSIONS, root)
-    converted = {scan.id[0] for scan in images}
-    others = {scan.id[0]: scan.path for scan in found if scan.id[0] not in converted}
-    left_out |= {path: "no image: Analyze (.hdr and .img) only, which has to be converted" for path in others.values()}
+    scans, notes = one_version(images, VERSIONS, root)
+    converted = {(scan.subject, scan.session) for scan in images}
+    analyze = {(s.subject, s.session): s for s in found if (s.subject, s.session) not in converted}
+    reason = "no image: Analyze (.hdr and .img) only, which has to be converted"
+    scans += [replace(scan, reason=reason) for scan in analyze.values()]
     sheet = read_sheet(Path(table) if table else find_table(root, TABLE, "oasis_cross-sectional.csv or .xlsx"))
-    scans = [Candidate(scan.path, scan.id[0], {"subject": scan.id[1], "session": scan.id[2]}) for scan in taken]
-    layout = join(root, scans, _sessions(sheet), left_out, ("sex", "age", "diagnosis"), sheet.path.name)
+    layout = join(root, scans, _people(sheet), notes=(*notes, *sheet.notes))
     diagnosis = layout.table["diagnosis"]
     counts = {word: int((diagnosis == word).sum()) for word in DIAGNOSES.values()}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    notes = (
-        f"Of each session, the image taken is {taken[0].version}.",
-        f"diagnosis, from CDR: {told or 'none'}; {(diagnosis == '').sum()} without CDR are unknown, and left empty.",
-    )
-    return replace(layout, notes=(*sheet.notes, *layout.notes, *notes, *_turned(taken[0].path)))
+    note = f"diagnosis, from CDR: {told or 'none'}; {(diagnosis == '').sum()} without CDR are unknown, and left empty."
+    return replace(layout, notes=(*layout.notes, note, *_turned(Path(layout.table["path"][0]))))
 
 
 def _turned(path: Path) -> tuple[str, ...]:
@@ -108,8 +104,8 @@ def _turned(path: Path) -> tuple[str, ...]:
     return (f"{found}: convert T88_111 instead, or set the sform (brainder.org, Converting OASIS brains to NIFTI).",)
 
 
-def _sessions(sheet: Sheet) -> dict[str, Known]:
-    """Id of each session in the table -> what is known of it.
+def _people(sheet: Sheet) -> People:
+    """What is known of each session.
 
     Raises:
         InputError: a column is missing, or a CDR is none.
@@ -121,37 +117,38 @@ def _sessions(sheet: Sheet) -> dict[str, Known]:
     sex, age = needed_column(sheet, r"m/f|mf|sex|gender", "M/F"), needed_column(sheet, r"age", "Age")
     cdr = needed_column(sheet, r"cdr", "CDR")
     others = other_columns(sheet, (id_column, sex, age), OURS)
-    rows: dict[str, list[dict[str, str]]] = {}
-    faults = []
+    rows, faults = [], []
     for number, row in zip(sheet.cells.index, sheet.cells.to_dict("records"), strict=True):
-        rating = "" if row[cdr].casefold() in MISSING else spelled(row[cdr].replace(",", "."))
+        rating = "" if is_unknown(row[cdr]) else spelled(row[cdr].replace(",", "."))
         if rating and rating not in DIAGNOSES:
             advice = "Correct it; a blank cell is for unknown."
             faults.append(Fault([number], f"'{row[cdr]}' is no CDR", ", ".join(DIAGNOSES), advice))
-        if row[id_column]:
-            cells = {"sex": sex_of(row[sex], {}), "age": row[age], "diagnosis": DIAGNOSES.get(rating, "")}
-            cells |= {name: row[column] for column, name in others.items()}
-            rows.setdefault(row[id_column], []).append(cells)
+        id = SESSION.fullmatch(row[id_column])
+        cells = {"sex": sex_of(row[sex], {}), "age": row[age], "diagnosis": DIAGNOSES.get(rating, "")}
+        cells |= {name: "" if is_unknown(row[column]) else row[column] for column, name in others.items()}
+        rows.append((number, id["subject"] if id else row[id_column], id["session"] if id else "", cells))
     if faults:
         raise InputError(*problems_of(sheet, cdr, faults))
-    return {session: merge_rows(those, ("sex", "age", "diagnosis")) for session, those in rows.items()}
+    needed = ["sex", "age", "diagnosis"]
+    return by_person(sheet.path.name, [*needed, *others.values()], needed, rows)
 
 
-def _none_found(root: Path, analyze: Sequence[NamedScan]) -> Problem:
+def _none_found(root: Path, analyze: Sequence[Scan]) -> Problem:
     """Why there is no NIfTI file of OASIS-1."""
     if analyze:
         pattern = "*_t88_masked_gfc.img"
         some = any(scan.path.match(pattern) for scan in analyze)
-        found = f"the scans of {len({scan.id[0] for scan in analyze})} sessions are Analyze (.hdr and .img)"
+        sessions = {(scan.subject, scan.session) for scan in analyze}
+        found = f"the scans of {len(sessions)} sessions are Analyze (.hdr and .img)"
         convert = """-exec sh -c 'nib-convert "$1" "${1%.img}.nii.gz"' _ {} \\;"""
         advice = "Convert the images without skull, with nibabel's program, and run this again:\n    "
         advice += f"find {shlex.quote(str(root))} -name '{pattern}' {convert}"
         if not some:
             advice = f"Of what OASIS-1 has, take {pattern}: nibabel takes the axes of RAW and SUBJ_111 for others."
         return Problem(str(root), found, "NIfTI (.nii.gz)", advice)
-    other = find_named(root, re.compile(r"OAS([23])\w*?\d{4}"))
+    other = find_named(root, re.compile(r"(?P<subject>OAS[23])\w*?\d{4}"))
     if other:
-        found = f"these are scans of OASIS-{other[0].id[1]}"
+        found = f"these are scans of OASIS-{other[0].subject[3:]}"
         return Problem(str(root), found, "OASIS-1 (OAS1_0001_MR1)", "Use `tfmri labels subjects`.")
     advice = "An archive (oasis_cross-sectional_disc1.tar.gz) must be unpacked first."
     return Problem(str(root), "there are no scans of OASIS-1", "names such as OAS1_0001_MR1...nii.gz", advice)

@@ -1,22 +1,20 @@
 """A folder per subject (`Sub_101/T1.nii.gz`), or a file per subject, and a table of what is known of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfmri.cohort.layouts.file_names import is_image, read_name, session_of_folder
 from tfmri.cohort.layouts.found import (
-    Scan,
-    fits,
     folders_in,
     images_below,
     no_images,
-    nothing_fits,
     one_a_session,
     open_root,
-    unusable,
+    read_scan,
+    that_fit,
 )
-from tfmri.cohort.layouts.layout import Layout
-from tfmri.cohort.layouts.people import join_people
+from tfmri.cohort.layouts.layout import Layout, join
+from tfmri.cohort.layouts.names import is_image, read_name, session_of_folder
+from tfmri.cohort.layouts.people import read_people
 
 EXPECTED = "a folder for each subject, with scans in it"
 
@@ -44,37 +42,26 @@ def subjects(
     root = open_root(root, EXPECTED)
     beside = sorted(path for path in root.iterdir() if is_image(path))
     folders = {folder: images_below(folder) for folder in folders_in(root)}
-    everything = [*beside, *(path for paths in folders.values() for path in paths)]
-    if not everything:
+    if not beside and not any(folders.values()):
         raise no_images(root, EXPECTED)
-    scans = [_scan(path, root, read_name(path).subject) for path in beside if fits(path, root, pattern)]
-    for folder, paths in folders.items():
-        scans += [_scan(path, folder, folder.name) for path in paths if fits(path, folder, pattern)]
-    if pattern is not None and not scans:
-        raise nothing_fits(root, pattern, everything)
-    scans, notes = one_a_session(scans, pattern, _shape)
+    chosen = that_fit({root: beside, **folders}, pattern, root)
+    scans, notes = one_a_session(
+        [
+            read_scan(path, folder, read_name(path).subject if folder == root else folder.name)
+            for folder, path in chosen
+        ],
+        pattern,
+    )
     if beside:
         example = f"'{beside[0].name}' is subject '{read_name(beside[0]).subject}'"
-        notes = (*notes, f"Images beside the subjects' folders have their ids from their names: {example}.")
+        notes = (f"Images beside the subjects' folders have their ids from their names: {example}.", *notes)
     filled = {scan.subject for scan in scans}
     empty = [folder.name for folder in folders if folder.name not in filled]
-    return join_people(root, scans, Path(table), id, targets, empty, notes=notes, advice=_advice(root, folders))
+    people = read_people(Path(table), scans, empty, id, targets)
+    return join(root, scans, people, empty, notes, _advice(folders))
 
 
-def _scan(path: Path, folder: Path, subject: str) -> Scan:
-    name = read_name(path)
-    between = path.relative_to(folder).parts[:-1]
-    session = next((session for part in between if (session := session_of_folder(part))), name.session)
-    return Scan(path, subject, session, {"run": name.run} if name.run else {}, reason=unusable(path))
-
-
-def _shape(scan: Scan) -> str:
-    """The pattern that would choose this scan of each subject."""
-    name = scan.path.name
-    return name.replace(scan.subject, "*", 1) if scan.subject in name else name
-
-
-def _advice(root: Path, folders: dict[Path, list[Path]]) -> str:
+def _advice(folders: Mapping[Path, Sequence[Path]]) -> str:
     """What may be wrong where no folder is called like a person of the table."""
     if not folders or any(session_of_folder(folder.name) for folder in folders):
         return "If this is the folder of one subject, give the folder above it."

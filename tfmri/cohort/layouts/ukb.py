@@ -26,10 +26,9 @@ from typing import TextIO, cast
 import pandas as pd
 
 from tfmri import archives
-from tfmri.cohort.layouts.found import open_root, unusable
-from tfmri.cohort.layouts.joining import Candidate, join, merge_rows, sex_of
-from tfmri.cohort.layouts.layout import Layout
-from tfmri.cohort.layouts.named_scans import walk
+from tfmri.cohort.layouts.found import Scan, open_root, unusable, walk
+from tfmri.cohort.layouts.layout import Layout, join
+from tfmri.cohort.layouts.people import People, by_person, sex_of
 from tfmri.cohort.sheet import SPREADSHEETS, read_sheet
 from tfmri.errors import InputError, Problem
 from tfmri.progress import progress
@@ -53,7 +52,7 @@ NOTHING = (-1, -1, -1)
 MANY = 500  # archives that take a while to look into
 
 Row = Sequence[str]
-Rows = Callable[[int, Container[str]], Iterator[tuple[str, Row | None]]]  # place of the eid, those wanted
+Rows = Iterator[tuple[int, str, Row | None]]  # number, eid and, of those wanted, the cells
 
 
 def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str = IMAGE) -> Layout:
@@ -73,95 +72,74 @@ def ukb(root: Path, table: Path, fields: Mapping[str, str] = FIELDS, image: str 
         InputError: there is no such folder, table, scan or any of the fields, or not one scan could be joined.
     """
     root = open_root(root, "the folder with the bulk files of UK Biobank")
-    found, left_out, unnamed = _find(root, image)
-    if not found:
+    visits, others = _find(root, image)
+    if not visits:
         expected = f"names such as 1000012_{T1}_2_0.zip"
         advice = "It may hold bulk files as they came, or what they were unpacked to."
-        there = f"no scans of UK Biobank, but {len(left_out)} bulk files of other fields" if left_out else "no scans"
+        there = f"no scans of UK Biobank, but {len(others)} bulk files of other fields" if others else "no scans"
         raise InputError(Problem(str(root), f"there are {there}", expected, advice))
-    values, others, notes = _read_table(Path(table).expanduser(), found, fields)
-    scans = _images(found, image, left_out)
-    known = {visit: merge_rows(said, list(fields)) for visit, said in values.items()}
-    candidates = [Candidate(path, visit, _names(visit)) for visit, path in sorted(scans.items())]
-    needed = [name for name in fields if name != "site"] or list(fields)
-    layout = join(root, candidates, known, left_out, needed, Path(table).name)
-    unseen = [{"item": eid, "fate": "no scan", "reason": "no image: no usable scan of this id here"} for eid in others]
-    if unnamed:
-        notes.append(f"{unnamed} folders do not tell the visit: taken for instance {FIRST_IMAGING}, the first imaging.")
-    report = pd.concat([layout.report, pd.DataFrame(unseen, columns=layout.report.columns, dtype="str")])
-    return replace(layout, report=report.reset_index(drop=True), notes=(*notes, *layout.notes))
+    table = Path(table).expanduser()
+    people = _read_table(table, {(visit.subject, visit.session) for visit in visits}, fields)
+    unnamed = sum(visit.path.name == visit.subject for visit in visits)
+    note = f"Folders that do not tell the visit are taken for instance {FIRST_IMAGING}, the first imaging: {unnamed}."
+    scans = [*_images(visits, image), *others]
+    scans.sort(key=lambda scan: (scan.subject, scan.session, scan.path))
+    return join(root, scans, people, notes=[note] if unnamed else [])
 
 
-def _names(visit: str) -> dict[str, str]:
-    eid, instance = visit.split("_")
-    return {"subject": eid, "session": instance}
-
-
-def _find(root: Path, image: str) -> tuple[dict[str, Path], dict[Path, str], int]:
-    """Visit (``1000012_2``) -> archive or folder; other ones -> why they are left out; how many tell no instance."""
-    found: dict[str, Path] = {}
-    left_out: dict[Path, str] = {}
-    unnamed = 0
+def _find(root: Path, image: str) -> tuple[list[Scan], list[Scan]]:
+    """The archives or folders of the visits with a T1, and the bulk files that are left out, with the reason."""
+    visits: dict[tuple[str, str], Scan] = {}
+    others = []
     for folder, folders, files in walk(root):
         for name in [*folders, *files]:
             path, bulk, is_folder = folder / name, BULK.fullmatch(name), name in folders
             if bulk and (is_folder or bulk["zip"]):
-                if is_folder:
-                    folders.remove(name)
-                if bulk["field"] != T1:
-                    left_out[path] = f"no image: bulk field {bulk['field']}, not {T1}, the T1-weighted scan"
-                    continue
-                visit = f"{bulk['eid']}_{bulk['instance']}"
+                scan = Scan(path, bulk["eid"], bulk["instance"])
             elif is_folder and EID_FOLDER.fullmatch(name) and (path / image).is_file():
-                folders.remove(name)
-                visit = f"{name}_{FIRST_IMAGING}"
-                unnamed += 1
+                scan = Scan(path, name, FIRST_IMAGING)
             else:
                 continue
-            first = found.setdefault(visit, path)
-            if first != path:
-                left_out[path] = "repeated: there is another of the same visit"
-    return found, left_out, unnamed
+            if is_folder:
+                folders.remove(name)
+            if bulk and bulk["field"] != T1:
+                reason = f"no image: bulk field {bulk['field']}, not {T1}, the T1-weighted scan"
+                others.append(replace(scan, reason=reason))
+            elif visits.setdefault((scan.subject, scan.session), scan) is not scan:
+                others.append(replace(scan, reason="repeated: there is another of the same visit"))
+    return list(visits.values()), others
 
 
-def _images(found: Mapping[str, Path], image: str, left_out: dict[Path, str]) -> dict[str, Path]:
-    """Visit -> path of its image; those without one are added to `left_out`."""
-    images = {}
-    with progress(len(found), "looking into", "archives", len(found) > MANY) as advance:
-        for visit, path in found.items():
-            if archives.is_file(path / image):
-                reason = "" if path.is_file() else unusable(path / image)
-            elif path.is_file() and not zipfile.is_zipfile(path):
+def _images(visits: Sequence[Scan], image: str) -> Iterator[Scan]:
+    """The image of each visit; where there is none, its archive or folder with the reason."""
+    with progress(len(visits), "looking into", "archives", len(visits) > MANY) as advance:
+        for visit in visits:
+            if archives.is_file(visit.path / image):
+                reason = "" if visit.path.is_file() else unusable(visit.path / image)
+            elif visit.path.is_file() and not zipfile.is_zipfile(visit.path):
                 reason = "no image: a damaged archive"
             else:
                 reason = f"no image: no {image} in it"
-            if reason:
-                left_out[path] = reason
-            else:
-                images[visit] = path / image
+            yield replace(visit, reason=reason) if reason else replace(visit, path=visit.path / image)
             advance()
-    return images
 
 
-def _read_table(
-    path: Path, visits: Collection[str], fields: Mapping[str, str]
-) -> tuple[dict[str, list[dict[str, str]]], list[str], list[str]]:
-    """What the table says of each visit, the people in it who have none, and notes.
+def _read_table(path: Path, visits: Collection[tuple[str, str]], fields: Mapping[str, str]) -> People:
+    """What the table says of each visit (eid and instance).
 
     Raises:
         InputError: the table cannot be read, or it has no eid, or none of the fields.
     """
-    header, rows = _open_table(path)
+    header, read = _open_table(path)
     plain = [name.strip().casefold() for name in header]
     eids = [place for place, name in enumerate(plain) if EID.fullmatch(name)]
     if not eids:
         raise InputError(Problem(str(path), f"no column holds the eid; there are {_some(header)}", "a column 'eid'"))
     places = {key: place for place, name in reversed([*enumerate(plain)]) if (key := _parse(name))}
-    instances = sorted({visit.split("_")[1] for visit in visits})
     columns = {
         (name, instance): places.get(_parse(spelling.format(instance=instance)) or NOTHING)
         for name, spelling in fields.items()
-        for instance in instances
+        for instance in sorted({instance for _, instance in visits})
     }
     if not any(place is not None for place in columns.values()):
         asked = list(dict.fromkeys(fields[name].format(instance=instance) for name, instance in columns))
@@ -173,28 +151,25 @@ def _read_table(
         for (name, instance), place in columns.items()
         if place is None
     ]
-    by_person: dict[str, list[str]] = {}
-    for visit in visits:
-        by_person.setdefault(visit.split("_")[0], []).append(visit)
-    values: dict[str, list[dict[str, str]]] = {}
-    others: dict[str, None] = {}
-    withdrawn = 0
-    for eid, row in rows(eids[0], by_person):
+    instances: dict[str, list[str]] = {}
+    for eid, instance in visits:
+        instances.setdefault(eid, []).append(instance)
+    rows, others, withdrawn = [], dict[str, None](), 0
+    for number, eid, row in read(eids[0], instances):
         if eid.startswith("-"):
             withdrawn += 1
         elif row is None:
             others[eid] = None
-        if row is None:
-            continue
-        for visit in by_person[eid]:
-            instance = visit.split("_")[1]
-            cells = {name: "" if (at := columns[name, instance]) is None else row[at].strip() for name in fields}
-            if "sex" in cells:
-                cells["sex"] = sex_of(cells["sex"], SEX)
-            values.setdefault(visit, []).append(cells)
+        else:
+            for instance in instances[eid]:
+                cells = {name: "" if (at := columns[name, instance]) is None else row[at].strip() for name in fields}
+                if "sex" in cells:
+                    cells["sex"] = sex_of(cells["sex"], SEX)
+                rows.append((number, eid, instance, cells))
     if withdrawn:
-        notes.append(f"{path.name}: {withdrawn} rows of people who withdrew (negative eid) are left out.")
-    return values, list(others), notes
+        notes.append(f"{path.name}: rows of people who withdrew (negative eid) are left out: {withdrawn}.")
+    people = by_person(path.name, list(fields), [name for name in fields if name != "site"] or list(fields), rows)
+    return replace(people, others=list(others), notes=(*notes, *people.notes))
 
 
 def _parse(name: str) -> tuple[int, int, int] | None:
@@ -203,8 +178,8 @@ def _parse(name: str) -> tuple[int, int, int] | None:
     return None if match is None else (int(match[1]), int(match[2] or 0), int(match[3] or 0))
 
 
-def _open_table(path: Path) -> tuple[list[str], Rows]:
-    """The header, and what goes through the rows: the eid of each and, for those wanted, its cells."""
+def _open_table(path: Path) -> tuple[list[str], Callable[[int, Container[str]], Rows]]:
+    """The header, and what goes through the rows, given the place of the eid and those that are wanted."""
     try:
         with path.open("rb") as file:
             is_spreadsheet = file.read(8).startswith(SPREADSHEETS)
@@ -223,15 +198,13 @@ def _open_table(path: Path) -> tuple[list[str], Rows]:
     return header, lambda place, wanted: _text_rows(path, separator, len(header), place, wanted)
 
 
-def _spreadsheet_rows(cells: pd.DataFrame, place: int, wanted: Container[str]) -> Iterator[tuple[str, Row | None]]:
-    for row in cells.itertuples(index=False, name=None):
+def _spreadsheet_rows(cells: pd.DataFrame, place: int, wanted: Container[str]) -> Rows:
+    for number, *row in cells.itertuples(name=None):
         if row[place]:
-            yield row[place], row if row[place] in wanted else None
+            yield number, row[place], row if row[place] in wanted else None
 
 
-def _text_rows(
-    path: Path, separator: str, width: int, place: int, wanted: Container[str]
-) -> Iterator[tuple[str, Row | None]]:
+def _text_rows(path: Path, separator: str, width: int, place: int, wanted: Container[str]) -> Rows:
     """Lines whose eid, in front, is not wanted are not cut into cells: of a table of half a million people, most."""
     try:
         with _opened(path) as text:
@@ -242,7 +215,7 @@ def _text_rows(
                 eid = line.split(separator, 1)[0].strip(' "\r\n')
                 if place == 0 and eid not in wanted:
                     if eid:
-                        yield eid, None
+                        yield number, eid, None
                     continue
                 row = next(csv.reader(io.StringIO(line, newline=""), delimiter=separator), [])
                 if len(row) != width:
@@ -250,7 +223,7 @@ def _text_rows(
                     where = f"{path.name}, line {number}"
                     raise InputError(Problem(where, found, f"{width}, as the header has", advice))
                 eid = row[place].strip()
-                yield eid, row if eid in wanted else None
+                yield number, eid, row if eid in wanted else None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise _unreadable(path, error) from error
 

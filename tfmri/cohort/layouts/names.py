@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ENDINGS = (".nii", ".nii.gz")
+from tfmri.cohort.columns import IMAGES
+
 CUT = r"[_\-. ]+"
 SESSION = (
     r"(?:ses(?:sion)?|visit|timepoint|tp|scan|mr|wave|month|year|m|y|v|fu|follow[-_ ]?up)[-_ ]?\d+"
@@ -17,7 +18,7 @@ SESSION = (
 RUN = r"run[-_ ]?\d+"
 KIND = (
     r"t1|t1wi?|t2|t2wi?|t2star|flair|pdw?|mp-?rage|mp2rage|mpr|f?spgr|bravo|tfe|anat(?:omical)?|struct(?:ural)?"
-    r"|brain|head|mri?|image|img|vol(?:ume)?|bet|n4|stripped|defaced|deface|reg(?:istered)?|norm(?:ali[sz]ed)?"
+    r"|brain|head|mri?|images?|img|scans?|nifti|nii|data|vol(?:ume)?|bet|n4|stripped|defaced|deface|reg(?:istered)?|norm(?:ali[sz]ed)?"
     r"|mni\w*|preproc\w*|processed|orig|raw|[1-7](?:[._]5)?t|(?:acq|ce|rec|part|echo|desc|space|res)-[a-z0-9]+"
 )
 MARK = re.compile(f"{CUT}(?:(?P<session>{SESSION})|(?P<run>{RUN})|(?P<kind>{KIND}))(?={CUT}|$)", re.IGNORECASE)
@@ -35,7 +36,7 @@ class Name:
 
 def is_image(path: Path) -> bool:
     """Whether a file is named like a NIfTI image. (`._x.nii.gz`, which macOS leaves on foreign disks, is none.)"""
-    return path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")
+    return path.name.lower().endswith(IMAGES) and not path.name.startswith(".")
 
 
 def stem(path: Path) -> str:
