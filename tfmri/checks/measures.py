@@ -174,8 +174,9 @@ def _empty(data: np.ndarray) -> tuple[float, float]:
     faces = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()])
     values, counts = np.unique(faces, return_counts=True)
     value = values[np.argmax(counts)]
+    empty = float(np.count_nonzero(data == value) / data.size)
+    if empty <= MANY:
+        return empty, 0.0
     others = data[data != value]
-    if not others.size:
-        return 1.0, 0.0
     low, high = np.percentile(others, (1, 99))
-    return 1 - others.size / data.size, np.count_nonzero(others < value - CLEARLY * (high - low)) / others.size
+    return empty, float(np.count_nonzero(others < value - CLEARLY * (high - low)) / others.size)

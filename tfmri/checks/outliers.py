@@ -230,12 +230,13 @@ def _likeness_scores(voxels: Sequence[Voxels], groups: pd.Series) -> tuple[pd.Se
         for i, each in enumerate(voxels)
         if each.small is not None
     }
-    fits = pd.Series(np.nan, groups.index)
+    found = np.full(len(groups), np.nan)
     for name in groups.unique():
         members = [i for i in coarse if groups[i] == name]
         if members:
             median = np.median([coarse[i] for i in members], axis=0)
-            fits.iloc[np.array(members)] = np.array([np.corrcoef(coarse[i], median)[0, 1] for i in members])
+            found[members] = [np.corrcoef(coarse[i], median)[0, 1] for i in members]
+    fits = pd.Series(found, groups.index)
     with np.errstate(invalid="ignore"):
         likeness = pd.Series(np.arctanh(fits.clip(-0.999, 0.999)), groups.index)
     return fits, likeness.groupby(groups).transform(_robust, least=0.1)

@@ -96,7 +96,7 @@ def digest_of(volume: Volume) -> str:
     """SHA-256 of the voxels and of the affine to a thousandth of a mm."""
     shape = np.array(volume.data.shape, np.int64)
     affine = np.round(volume.affine * 1000).astype(np.int64)  # integers: no -0
-    voxels = np.ascontiguousarray(volume.data, np.float32) + np.float32(0)  # nor here
+    voxels = np.ascontiguousarray(volume.data.T, np.float32) + np.float32(0)  # nor here
     digest = hashlib.sha256(shape.tobytes() + affine.tobytes())
     digest.update(voxels.data)
     return digest.hexdigest()
