@@ -1,9 +1,9 @@
 """Does a sound pipeline score chance where there is nothing to learn?        make bench BENCH=null_cohort
 
-For each of the seeds 0 to 9 (or as many others, from --first), writes a phantom cohort of the variant `null`, whose labels are independent of its scans,
-trains an experiment on it with that seed (weights, order, augmentation and split), and pools the predictions on the ten
-test splits. Prints balanced accuracy with its 95 % interval by resampling subjects. An interval that does not contain
-1 / classes means a leak.
+For each of the seeds 0 to 9 (or of --seeds others from --first), writes a phantom cohort of the variant `null`, whose
+labels are independent of its scans, trains an experiment on it with that seed (weights, order, augmentation and split),
+and pools the predictions on the test splits. Prints balanced accuracy with its 95 % interval by resampling subjects. An
+interval that does not contain 1 / classes means a leak.
 
 Each seed has people and labels of its own. On one cohort split ten times the predictions hang together by its one draw
 of labels: there, the mean over many splits of a logistic regression on the subjects' latent variables has a standard
