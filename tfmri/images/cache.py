@@ -40,7 +40,8 @@ import numpy as np
 from tfmri import archives, files
 from tfmri.errors import InputError, Problem
 from tfmri.images import prepare
-from tfmri.images.prepare import Preparation, prepare_files
+from tfmri.images.mask import check_command
+from tfmri.images.prepare import MASKS, Preparation, prepare_files
 from tfmri.images.read import read_file
 from tfmri.machine import processors
 from tfmri.progress import progress
@@ -262,6 +263,8 @@ def _fill(
     found: dict[ScanFiles, CachedScan],
 ) -> list[Problem]:
     """Prepares the scans in `missing`, adds them to `found` and `sources`; returns the problems, in order of scans."""
+    if preparation.mask not in MASKS:
+        check_command(preparation.mask)  # once, before every scan is read for it
     problems: dict[ScanFiles, tuple[Problem, ...]] = {}
     saved = time.monotonic()
     with refusing_a_useless_directory(cache):
@@ -283,8 +286,7 @@ def _fill(
     finally:
         with suppress(OSError):  # without it the sources are hashed again, no more
             _save_sources(cache, sources)
-    told = [problem for scan in missing for problem in problems.get(scan, ())]
-    return list(dict.fromkeys(told))  # a program that is not installed is one problem, not one a scan
+    return [problem for scan in missing for problem in problems.get(scan, ())]
 
 
 def _outcomes(

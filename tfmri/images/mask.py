@@ -116,19 +116,12 @@ def _on_grid(mask: Volume, volume: Volume, where: str) -> np.ndarray:
     return result
 
 
-def tool_mask(command: str, volume: Volume) -> np.ndarray:
-    """The mask that a program makes of `volume`, which it is given as a RAS+ `.nii.gz`.
-
-    Args:
-        command: with {scan} and {mask}, the files it reads and writes: "mri_synthstrip -i {scan} -m {mask}". No shell
-            sees it.
-        volume: the scan.
+def check_command(command: str) -> list[str]:
+    """The words of a command that makes masks, with {scan} and {mask} among them, whose program is installed here.
 
     Raises:
-        InputError: the command lacks one of the two, is not installed, fails, writes nothing, or writes no mask.
+        InputError: it lacks one of the two, or is not installed.
     """
-    import nibabel as nib
-
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -139,6 +132,23 @@ def tool_mask(command: str, volume: Volume) -> np.ndarray:
         advice = INSTALL.get(words[0], "Install it, or give the whole path of the program.")
         advice += " Or choose `mask: head`, or give masks in a column of the labels."
         raise InputError(Problem(f"mask '{command}'", f"{words[0]} is not installed here", advice=advice))
+    return words
+
+
+def tool_mask(command: str, volume: Volume) -> np.ndarray:
+    """The mask that a program makes of `volume`, which it is given as a RAS+ `.nii.gz`.
+
+    Args:
+        command: with {scan} and {mask}, the files it reads and writes: "mri_synthstrip -i {scan} -m {mask}". No shell
+            sees it.
+        volume: the scan.
+
+    Raises:
+        InputError: as `check_command`; or it fails, writes nothing, or writes no mask.
+    """
+    import nibabel as nib
+
+    words = check_command(command)
     with tempfile.TemporaryDirectory(prefix="tfmri-mask-") as folder:
         scan, mask = Path(folder, "scan.nii.gz"), Path(folder, "mask.nii.gz")
         nib.save(nib.Nifti1Image(volume.data, volume.affine), scan)

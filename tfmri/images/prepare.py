@@ -274,7 +274,10 @@ def _channel(volume: Volume, first: Volume, inside: np.ndarray | None, preparati
     if preparation.bias_correction == "n4":
         from tfmri.images.bias_field import correct_bias_field
 
-        volume = correct_bias_field(volume, inside)
+        try:
+            volume = correct_bias_field(volume, inside)
+        except ValueError as error:
+            raise _refusal(volume, str(error)) from error
     if inside is None:
         return _Channel(volume, volume, None, find_head(volume))
     air = find_head(volume).background
