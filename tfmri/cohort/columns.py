@@ -5,7 +5,7 @@ Names are compared without regard to case, spaces, dashes and underscores: ``Par
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -71,6 +71,11 @@ def kept_as(name: str, taken: Collection[str]) -> str:
     return kept
 
 
+def called(name: str, columns: Sequence[str]) -> list[str]:
+    """The columns that `name` means, one spelled exactly so first."""
+    return sorted((column for column in columns if plain(column) == plain(name)), key=lambda column: column != name)
+
+
 def tells_sessions(cells: pd.DataFrame, column: str, subject: str | None) -> bool:
     """Whether a column with a usual name for it does hold sessions: ``SES`` is also the socio-economic status.
 
@@ -119,15 +124,13 @@ def find_columns(
         advice = f"Put a row above it with the names of the columns, such as {', '.join(wanted)}."
         raise InputError(Problem(sheet.place([1]), "this row names an image", "the names of the columns", advice))
     problems = _given_problems(sheet, own, [*wanted, *optional], given)
-    found = {name: matches[0] for name, column in given.items() if (matches := _matches(column, own))}
+    found = {name: matches[0] for name, column in given.items() if (matches := called(column, own))}
     assumed, notes = [], []
     for name in [*wanted, *optional]:
         if name in given:
             continue
         free = [column for column in own if column not in found.values()]
-        candidates = list(
-            dict.fromkeys(c for usual in (name, *USUAL_NAMES.get(name, ())) for c in _matches(usual, free))
-        )
+        candidates = list(dict.fromkeys(c for usual in (name, *USUAL_NAMES.get(name, ())) for c in called(usual, free)))
         if name == "session":
             candidates = [c for c in candidates if tells_sessions(sheet.cells, c, found.get("subject"))]
         if not candidates:
@@ -147,11 +150,6 @@ def find_columns(
     return found, tuple(notes)
 
 
-def _matches(name: str, columns: list[str]) -> list[str]:
-    """The columns that `name` means, one spelled exactly so first."""
-    return sorted((column for column in columns if plain(column) == plain(name)), key=lambda column: column != name)
-
-
 def _given_problems(sheet: Sheet, own: list[str], known: list[str], given: Mapping[str, str]) -> list[Problem]:
     problems = []
     for name, column in given.items():
@@ -160,7 +158,7 @@ def _given_problems(sheet: Sheet, own: list[str], known: list[str], given: Mappi
             problems.append(
                 Problem(where, f"nothing is called '{name}'", "", f"Did you mean 'data.columns.{near[0]}'?")
             )
-        elif not _matches(column, own):
+        elif not called(column, own):
             near_column = nearest(column, own)
             advice = f"Did you mean '{near_column}'?" if near_column else "Correct the name, or leave the setting out."
             found = f"{sheet.path.name} has no column '{column}'"

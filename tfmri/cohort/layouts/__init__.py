@@ -1,1 +1,1 @@
-"""Ways to lay out scans, each in a file; found (scans), people (a table), matching (ids) and layout (joins) serve all."""
+"""Ways to lay out scans, a file each; found (scans), people (tables), matching (ids), layout (the join) serve all."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfmri.cohort.columns import USUAL_NAMES, kept_as, nearest, plain, tells_sessions
+from tfmri.cohort.columns import USUAL_NAMES, called, kept_as, nearest, plain, tells_sessions
 from tfmri.cohort.layouts.found import Scan
 from tfmri.cohort.layouts.matching import match_ids
 from tfmri.cohort.sheet import Sheet, ranges, read_sheet
@@ -130,11 +130,7 @@ def read_people(
     folders = list(dict.fromkeys([*(scan.subject for scan in scans), *empty]))
     id_column = _id_column(sheet, id, usual, folders)
     own = _target_columns(sheet, targets)
-    sessions = (column for name in USUAL_NAMES["session"] for column in sheet.columns if plain(column) == plain(name))
-    if not any(scan.session for scan in scans):  # then SES is not of sessions, whatever it looks like
-        sessions = (column for column in sessions if plain(column) != "ses")
-    free = (column for column in sessions if column not in (id_column, *own))
-    by = next((column for column in free if tells_sessions(sheet.cells, column, id_column)), None)
+    by = _session_column(sheet, [id_column, *own], any(scan.session for scan in scans))
     ours = {*OURS, *(part for scan in scans for part in scan.parts)}
     names = other_columns(sheet, {id_column, by} - {*own}, ours)
     names = {column: name for column, name in names.items() if not own or column in own}
@@ -161,8 +157,8 @@ def read_people(
 def _id_column(sheet: Sheet, given: str | None, usual: Sequence[str], folders: Sequence[str]) -> str:
     own = sheet.columns
     for name in [given] if given is not None else usual:
-        if column := _called(name, own):
-            return column
+        if columns := called(name, own):
+            return columns[0]
     listed = ", ".join(f"'{name}'" for name in own[:15]) + (f" and {len(own) - 15} more" if len(own) > 15 else "")
     lacking = "no column has a usual name for ids" if given is None else f"no column is called '{given}'"
     near = nearest(given, own) if given is not None else None
@@ -187,8 +183,8 @@ def _likely_id(sheet: Sheet, folders: Sequence[str], taken: str | None = None) -
 def _target_columns(sheet: Sheet, targets: Sequence[str]) -> list[str]:
     found, problems = [], []
     for name in targets:
-        if column := _called(name, sheet.columns):
-            found.append(column)
+        if columns := called(name, sheet.columns):
+            found.append(columns[0])
             continue
         near = nearest(name, sheet.columns)
         listed = ", ".join(map(repr, sheet.columns))
@@ -199,9 +195,11 @@ def _target_columns(sheet: Sheet, targets: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _called(name: str, columns: Sequence[str]) -> str | None:
-    alike = [column for column in columns if plain(column) == plain(name)]
-    return name if name in alike else next(iter(alike), None)
+def _session_column(sheet: Sheet, taken: Sequence[str], scans_have_sessions: bool) -> str | None:
+    """The column of sessions, of those that are not `taken` (the ids, then targets)."""
+    names = [name for name in USUAL_NAMES["session"] if scans_have_sessions or name != "ses"]  # SES may look like one
+    columns = [column for name in names for column in called(name, sheet.columns) if column not in taken]
+    return next((column for column in columns if tells_sessions(sheet.cells, column, taken[0])), None)
 
 
 def other_columns(sheet: Sheet, read: Collection[str | None], ours: Collection[str]) -> dict[str, str]:
