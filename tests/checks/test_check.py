@@ -111,8 +111,16 @@ def test_the_account_is_ordered_by_harm_and_shortens_long_lists():
     assert "1 finding spoils a result:" in lines and "1 finding is worth knowing:" in lines
     for line in ("found     the same", "expected  different", "do        Delete it."):
         assert f"      {line}" in lines
-    assert "      scans     s0, s1, s2, s3, s4, s5 and 14 more (labels.csv, rows 2-21)" in lines
+    assert "      scans     s0, s1, s2, s3, s4, s5 and 14 more" in lines
     assert said.index("repeated") < said.index("small_test")
+
+
+def test_a_finding_about_scans_is_told_with_their_rows():
+    one = Finding("odd", Harm.DOUBTFUL, "/data/a.nii.gz", "dark", scans=("s3",))
+    some = Finding("dark", Harm.DOUBTFUL, "3 scans, s3, s4, ...", "dark", scans=("s3", "s4", "s9"))
+    said = as_text(report(one, some))
+    assert "odd: /data/a.nii.gz" in said and "s3 (row 5)" in said
+    assert "dark: labels.csv, rows 5-6, 11" in said and said.endswith("scans     s3, s4, s9")
 
 
 def test_paths_stay_whole_in_narrow_terminals():

@@ -15,8 +15,7 @@ import pandas as pd
 
 from tfmri import __version__
 from tfmri.checks.finding import Finding, Harm
-from tfmri.checks.report import Report, counted, heading
-from tfmri.cohort.sheet import ranges
+from tfmri.checks.report import Report, counted, heading, place, rows_told
 
 PICTURES = 18_000_000  # bytes of all pictures together, as text; the page stays well below 25 MB
 SIZES = ((1.0, 80), (1.0, 60), (0.75, 60), (0.75, 45), (0.5, 45), (0.5, 25))  # scale and JPEG quality, the best first
@@ -127,7 +126,7 @@ def _card(report: Report, finding: Finding, anchors: dict[str, str]) -> str:
     facts.append(("scans", _links(report, finding, anchors)))
     facts.append(("numbers", escape(", ".join(f"{name} {value:.3g}" for name, value in finding.numbers.items()))))
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts if text)
-    title = f"<b>{escape(_words(finding.check))}</b> <span>{escape(finding.where)}</span>"
+    title = f"<b>{escape(_words(finding.check))}</b> <span>{escape(place(report, finding))}</span>"
     return f'<article class="finding"><h3>{title}</h3><dl>{listed}</dl></article>'
 
 
@@ -140,9 +139,7 @@ def _links(report: Report, finding: Finding, anchors: dict[str, str]) -> str:
         for scan in finding.scans[:LISTED]
     ]
     more = f" and {len(finding.scans) - LISTED} more" if len(finding.scans) > LISTED else ""
-    rows = report.rows_of(finding)
-    told = f" (row{'' if len(rows) == 1 else 's'} {ranges(rows)})" if rows else ""
-    return ", ".join(links) + more + told
+    return ", ".join(links) + more + rows_told(report, finding)
 
 
 def _anchors(report: Report) -> dict[str, str]:

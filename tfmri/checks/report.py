@@ -1,6 +1,7 @@
 """All that a check has found: as an object, as text for a terminal, and as JSON for a program."""
 
 import math
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def as_json(report: Report) -> dict[str, Any]:
             {
                 "check": finding.check,
                 "harm": finding.harm.name.lower(),
-                "where": finding.where,
+                "where": place(report, finding),
                 "found": finding.found,
                 "expected": finding.expected,
                 "advice": finding.advice,
@@ -133,7 +134,7 @@ def as_text(report: Report, width: int | None = None) -> str:
 
 
 def _lines(report: Report, finding: Finding, width: int) -> list[str]:
-    lines = _wrapped(f"{finding.check}: {finding.where}", width, "  ", "      ")
+    lines = _wrapped(f"{finding.check}: {place(report, finding)}", width, "  ", "      ")
     for name, text in (
         ("found", finding.found),
         ("expected", finding.expected),
@@ -156,11 +157,22 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
     )
 
 
-def scans_told(report: Report, finding: Finding) -> str:
-    """The first scans of a finding, and the rows of all: `sub-01, sub-02 and 9 more (labels.csv, rows 2-12)`."""
-    if not finding.scans:
-        return ""
-    more = f" and {len(finding.scans) - NAMED} more" if len(finding.scans) > NAMED else ""
+def place(report: Report, finding: Finding) -> str:
+    """Where a finding is: as it says itself, or the rows of its scans where it only names them."""
+    if len(finding.scans) > 1 and finding.where.startswith(f"{len(finding.scans)} scans"):
+        return f"{report.labels.name}, rows {ranges(report.rows_of(finding), 8)}"
+    return finding.where
+
+
+def rows_told(report: Report, finding: Finding) -> str:
+    """The rows of a finding's scans in brackets, ` (rows 2-12)`; '' where its place tells rows."""
     rows = report.rows_of(finding)
-    told = f" ({report.labels.name}, {'row' if len(rows) == 1 else 'rows'} {ranges(rows, 8)})" if rows else ""
-    return ", ".join(finding.scans[:NAMED]) + more + told
+    if not rows or re.search(r"\brows? \d", place(report, finding)):
+        return ""
+    return f" ({'row' if len(rows) == 1 else 'rows'} {ranges(rows, 8)})"
+
+
+def scans_told(report: Report, finding: Finding) -> str:
+    """The first scans of a finding, and the rows of all: `sub-01, sub-02 and 9 more (rows 2-12)`."""
+    more = f" and {len(finding.scans) - NAMED} more" if len(finding.scans) > NAMED else ""
+    return ", ".join(finding.scans[:NAMED]) + more + rows_told(report, finding)
