@@ -159,7 +159,7 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
 
 def place(report: Report, finding: Finding) -> str:
     """Where a finding is: as it says itself, or the rows of its scans where it only names them."""
-    if len(finding.scans) > 1 and finding.where.startswith(f"{len(finding.scans)} scans"):
+    if len(finding.scans) > 1 and re.match(r"\d+ (pairs? of )?scans", finding.where):
         return f"{report.labels.name}, rows {ranges(report.rows_of(finding), 8)}"
     return finding.where
 
