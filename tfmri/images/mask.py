@@ -55,7 +55,7 @@ def head_mask(volume: Volume, head: "Head") -> np.ndarray:
     grown = ndimage.distance_transform_edt(~blocks, sampling=spacing) <= GAP
     closed = blocks | (ndimage.distance_transform_edt(grown, sampling=spacing) > GAP)
     filled = ndimage.binary_fill_holes(closed)
-    return _magnify(filled, factors, margin, volume.data.shape)
+    return magnified(filled, factors, -margin, volume.data.shape) > 0.5
 
 
 def block_means(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -67,16 +67,25 @@ def block_means(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return data
 
 
-def _magnify(blocks: np.ndarray, factors: np.ndarray, margin: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`blocks` bool, after `margin` blocks of padding, on the grid of `shape` whose voxels they hold `factors` of."""
-    smooth = blocks.astype(np.float32)
+def magnified(blocks: np.ndarray, factors: np.ndarray, first: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """float32 of `shape`: `blocks` of `factors` (3,) voxels each, linearly interpolated between their middles.
+
+    Args:
+        blocks: (x, y, z).
+        factors: as given to `block_means`.
+        first: (3,) which of all blocks of `shape` the first of `blocks` is; beyond the outermost ones they go on.
+        shape: of the voxels.
+    """
+    result = blocks.astype(np.float32)
     for axis in range(3):
-        at = (np.arange(shape[axis]) + 0.5) / factors[axis] - 0.5 + margin[axis]
-        below = np.clip(np.floor(at).astype(int), 0, blocks.shape[axis] - 2)
+        at = (np.arange(shape[axis]) + 0.5) / factors[axis] - 0.5 - first[axis]
+        at = np.clip(at, 0, blocks.shape[axis] - 1)
+        below = np.minimum(at.astype(int), max(blocks.shape[axis] - 2, 0))
+        above = np.minimum(below + 1, blocks.shape[axis] - 1)
         weight = np.expand_dims((at - below).astype(np.float32), tuple({0, 1, 2} - {axis}))
-        low, high = smooth.take(below, axis), smooth.take(below + 1, axis)
-        smooth = low + weight * (high - low)
-    return smooth > 0.5
+        low = result.take(below, axis)
+        result = low + weight * (result.take(above, axis) - low)
+    return result
 
 
 def read_mask(path: Path, volume: Volume) -> np.ndarray:

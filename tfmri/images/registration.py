@@ -29,7 +29,7 @@ from tfmri.images.read import Volume
 if TYPE_CHECKING:
     from tfmri.images.prepare import Head  # which imports this module
 
-THRESHOLD = 0.2
+THRESHOLD = 0.27  # see `Registration`
 LEVELS = (8, 4, 3)  # mm
 BLUR = 0.5  # standard deviation of the blur of a level, as a fraction of its spacing
 NEAR = 6.0  # mm around the brain that the metric looks at
@@ -40,7 +40,7 @@ INSIDE = 0.08  # of the template's brightest voxel: brain or fluid
 PITCH, ROLL, YAW = (-32, -16, 0, 16, 32), (-16, 0, 16), (-16, 0, 16)  # degrees
 SCALES = (0.82, 0.94, 1.08)
 FORWARD, UP = (-6.0, 6.0), (-16.0, -8.0, 0.0, 8.0)  # mm, against the middle, and the top, of the head
-STARTS = 6  # the best of them, from which to climb
+STARTS = 4  # the best of them, from which to climb
 MIDDLE = np.array([0.0, -17.0, 5.0])  # mm, of the template's brain, and what the transforms turn about
 TOP = 77.0  # mm from there up to the top of the brain
 
@@ -51,8 +51,11 @@ class Registration:
 
     Args:
         matrix: (4, 4) float64, mm of the template -> mm of the scan, RAS+ both.
-        quality: 0 to 1, how well intensities of the template tell those of the scan in the template's brain.
-        threshold: below it the registration has most likely failed.
+        quality: 0 to 1, the fraction of the scan's variance within the template's brain that the template's intensities
+            explain, by any function of them (correlation ratio). Of 58 real T1 scans, whole and extracted, the 57 that
+            lie well, looked at one by one, have 0.32 to 0.56; one that was badly extracted and lies 8 mm off has 0.21;
+            heads upside down, sideways, or back to front, noise and balls have at most 0.23.
+        threshold: below it the registration has most likely failed. Errors of some millimetres or degrees pass.
     """
 
     matrix: np.ndarray
@@ -88,7 +91,7 @@ def register_to_template(volume: Volume, head: "Head", mask: np.ndarray | None =
     transforms = [_climb(start, coarsest, scans[coarsest], 4.0, 0.05) for start in _search(scans[coarsest], head)]
     matrix = max((_matrix(transform) for transform in transforms), key=_Information(coarsest, scans[coarsest]))
     for spacing, step in zip(finer, (1.0, 0.5), strict=True):
-        matrix = _matrix(_climb(_affine(matrix), spacing, scans[spacing], step, 0.002))
+        matrix = _matrix(_climb(_affine(matrix), spacing, scans[spacing], step, 0.01))
     return Registration(matrix, _quality(matrix, scans[finer[0]], finer[0]))
 
 
@@ -223,6 +226,8 @@ def _climb(start: Any, spacing: int, scan: tuple[np.ndarray, np.ndarray], step: 
     method.SetMetricSamplingStrategy(method.NONE)
     method.SetMetricFixedMask(_as_sitk(fixed.near.astype(np.uint8), fixed.affine))
     method.SetInterpolator(sitk.sitkLinear)
+    method.MetricUseFixedImageGradientFilterOff()  # its smoothing would come on top of the level's
+    method.MetricUseMovingImageGradientFilterOff()
     method.SetMovingInitialTransform(to_indices)
     method.SetInitialTransform(start, inPlace=True)
     method.SetOptimizerAsRegularStepGradientDescent(step, smallest, 200, relaxationFactor=0.7)
