@@ -31,8 +31,6 @@ def test_the_graph_gives_the_very_numbers_that_numpy_gives(seed):
     moved = map_to_standard(tf.constant(image), tf.constant(own), tf.constant(standard))
     assert moved.dtype == tf.float16
     np.testing.assert_array_equal(moved, np.stack(expected, axis=-1).astype(np.float16))
-    exact = map_to_standard(tf.constant(image, tf.float32), tf.constant(own), tf.constant(standard))
-    np.testing.assert_allclose(exact, np.stack(expected, axis=-1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture
