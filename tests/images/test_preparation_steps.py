@@ -177,6 +177,22 @@ def test_a_registration_of_low_quality_is_recorded_as_not_good(straight, onto):
     assert prepare(straight, with_(registration="mni152")).done["registration"]["good"] is False
 
 
+@pytest.mark.parametrize("mask", ["none", "head"])
+def test_n4_takes_out_a_shade_from_each_channel_before_the_one_interpolation(head, grid, mask):
+    affine, shape = grid((7, 7, 7), (27, 30, 27)), (27, 30, 27)
+    data = np.minimum(head(affine, shape), 120) * np.random.default_rng(0).normal(1, 0.02, shape).astype(np.float32)
+    x, y, z = np.indices(shape) / np.reshape(shape, (3, 1, 1, 1)) - 0.5
+    volumes = [Volume(data * np.exp(shade).astype(np.float32), affine) for shade in (0.8 * x + 0.4 * z, -0.7 * y)]
+    settings = {"spacing": (7, 7, 7), "shape": (24, 27, 24), "channels": 2, "mask": mask}
+    shaded = prepare(volumes, with_(**settings)).image.astype(np.float64)
+    corrected = prepare(volumes, with_(**settings, bias_correction="n4")).image.astype(np.float64)
+    plain = prepare(Volume(data, affine), with_(**settings | {"channels": 1})).image[..., 0]
+    inside = ndimage.binary_erosion(plain > 90, iterations=2) & (plain < 110)
+    for channel in range(2):
+        before, after = (image[..., channel][inside] for image in (shaded, corrected))
+        assert after.std() / after.mean() < 0.4 * before.std() / before.mean()
+
+
 def test_files_and_volumes_are_prepared_alike(tmp_path, head, straight):
     paths = [tmp_path / "t1.nii.gz", tmp_path / "flair.nii", tmp_path / "mask.nii.gz"]
     arrays = [straight.data, straight.data[::-1] + 3, brain_in(straight, head).astype(np.uint8)]

@@ -40,7 +40,7 @@ def test_the_status_counts_this_experiments_scans_the_others_and_what_was_begun(
     workflow.fill(project["few"], 1)
     said = lines(workflow.status(project["small"], "small"))
     assert said[0] == "small: 0 of 16 scans are prepared; `tfmri prepare small` makes the other 16"
-    assert said[2].startswith("0 scans of this experiment") and said[3].startswith("4 scans others")
+    assert said[2].startswith("0 scans of this experiment") and said[3].startswith("4 scans of others")
     (cache_folder() / ".writing-x.npy").write_bytes(bytes(10**6))
     assert workflow.fill(project["small"], 1) == "16 scans are prepared in cache/"
     said = lines(workflow.status(project["small"], "small"))
@@ -118,6 +118,8 @@ def test_a_job_begins_with_the_cohorts_archive_and_prepares_only_what_was_not_in
     assert workflow.from_archive(project["few"], Path("cohort.tar"), 1) == "4 scans are prepared in scratch/"
     assert "0 of this experiment's 4; the others follow" in capsys.readouterr().out
     assert len(list(Path("scratch").glob("*.npy"))) == 20
+    monkeypatch.setenv("TFMRI_CACHE", "other")
+    assert workflow.from_archive(None, Path("cohort.tar")) == "16 scans of cohort.tar are unpacked into other/"
 
 
 def test_a_registration_that_failed_is_told_with_the_scans_name(project, monkeypatch, caplog):

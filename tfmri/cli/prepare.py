@@ -45,12 +45,12 @@ def prepare(
         said = workflow.status(settings, path.stem if path else "")
     elif prune:
         said = workflow.prune(settings, really=yes)
+    elif from_archive:
+        said = workflow.from_archive(settings, from_archive, workers)
     elif settings is None:
         raise InputError(Problem("tfmri prepare", "no experiment is named", "a name in experiments/, or a path"))
     elif archive:
         said = workflow.to_archive(settings, archive, workers)
-    elif from_archive:
-        said = workflow.from_archive(settings, from_archive, workers)
     else:
         said = workflow.fill(settings, workers)
     print(said)

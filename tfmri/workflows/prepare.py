@@ -45,7 +45,7 @@ def status(experiment: Experiment | None, name: str) -> str:
             lines[0] += f"; `tfmri prepare {name}` makes the other {own.count(None)}"
     held = holdings(folder)
     lines.append(f"{folder}/ holds {_size(held.bytes)}:")
-    for what, mine in [("of this experiment", True), ("others", False)] if experiment else [("prepared", False)]:
+    for what, mine in [("of this experiment", True), ("of others", False)] if experiment else [("prepared", False)]:
         scans = [scan for scan in held.scans if (scan.key in own) == mine]
         lines.append(f"  {len(scans):6} scans {what}, {_size(sum(sum(scan.files.values()) for scan in scans))}")
     lines.append(f"  {len(held.leftovers):6} files begun and not ended, {_size(sum(held.leftovers.values()))}")
@@ -104,8 +104,10 @@ def to_archive(experiment: Experiment, target: Path, workers: int | None = None)
     return f"{target}: {len(table)} prepared scans, {_size(size)}"
 
 
-def from_archive(experiment: Experiment, archive: Path, workers: int | None = None) -> str:
-    """Unpacks an archive into the cache, unless all is there, and prepares what was not in it."""
+def from_archive(experiment: Experiment | None, archive: Path, workers: int | None = None) -> str:
+    """Unpacks an archive into the cache. Of an experiment: unless all is there; and prepares what was not in it."""
+    if experiment is None:
+        return f"{unpack_archive(archive, cache_folder())} scans of {archive} are unpacked into {cache_folder()}/"
     table = load_cohort(experiment)[0].table
     files, preparation = scan_files(table, experiment), experiment.image.preparation
     if all(find_scans(files, preparation, cache_folder(), hashing=False)):
