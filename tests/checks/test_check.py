@@ -99,7 +99,7 @@ def report(*findings: Finding) -> Report:
     names = [f"s{n}" for n in range(30)]
     table = pd.DataFrame({"subject": names, "scan": names, "split": "", "site": "", "sex": "f"})
     rows, order = np.arange(2, 32), np.arange(30)
-    return Report("own", Path("labels.csv"), "sex", False, findings, table, rows, order, [None] * 30)
+    return Report("own", Path("labels.csv"), "sex", ("f", "m"), findings, table, rows, order, [None] * 30)
 
 
 def test_the_account_is_ordered_by_harm_and_shortens_long_lists():

@@ -61,7 +61,8 @@ def report(scans: int = 6, numeric: bool = False, findings=(), planes=None, **co
     noise = np.random.default_rng(0).integers(0, 255, (scans, 40, 120), dtype=np.uint8)
     order, rows = np.arange(scans)[::-1], np.arange(2, scans + 2)
     planes = list(noise) if planes is None else planes
-    return Report("sex_clf", Path("labels.csv"), "target", numeric, tuple(findings), table, rows, order, planes)
+    classes = () if numeric else ("m", "f", *({*table["target"]} - {"f", "m"}))
+    return Report("sex_clf", Path("labels.csv"), "target", classes, tuple(findings), table, rows, order, planes)
 
 
 FINDINGS = (
@@ -173,7 +174,7 @@ def test_the_cohort_is_told_by_split_with_a_histogram_of_the_subjects(numeric):
         "validation",
         "test",
         "all",
-        "mean 45" if numeric else "20\N{NO-BREAK SPACE}f, 19\N{NO-BREAK SPACE}m",
+        "mean 45" if numeric else "19\N{NO-BREAK SPACE}m, 20\N{NO-BREAK SPACE}f",
     ):
         assert words in parsed.text
 

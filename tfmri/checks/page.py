@@ -43,6 +43,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 p { margin: .3rem 0; }
 a { color: inherit; }
+dd a { white-space: nowrap; }
 .dim, dt { color: var(--dim); }
 .private { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; margin: .8rem 0;
   display: inline-block; }
@@ -151,19 +152,20 @@ def _anchors(report: Report) -> dict[str, str]:
 
 
 def _cohort(report: Report) -> str:
-    table, target = report.table, report.target
+    target = report.target
+    table = report.table.assign(site=report.table["site"].replace("", "none"))
     sides = [side for side in SIDES if (table["split"] == side).any()]
-    sites = table["site"].nunique() > 1
-    heads = ["", "scans", "subjects", *(["sites"] if sites else []), target, "distribution, in subjects"]
+    sites = sorted(table["site"].unique())
+    heads = ["", "scans", "subjects", *(["sites"] if len(sites) > 1 else []), target, "distribution, in subjects"]
     rows = [(side, table[table["split"] == side]) for side in sides] + [("all", table)]
     lines = []
     for name, part in rows:
         people = part.drop_duplicates("subject")[target]
         cells = [f"<th>{name}</th>", f'<td class="n">{len(part)}</td>', f'<td class="n">{len(people)}</td>']
-        if sites:
-            cells.append(f"<td>{escape(_counts(part['site'].replace('', 'none')))}</td>")
-        cells.append(f"<td>{escape(_summary(people, report.numeric))}</td>")
-        cells.append(f"<td>{_histogram(people, table[target], report.numeric)}</td>")
+        if len(sites) > 1:
+            cells.append(f"<td>{escape(_counts(part['site'], sites))}</td>")
+        cells.append(f"<td>{escape(_summary(people, report.classes))}</td>")
+        cells.append(f"<td>{_histogram(people, table[target], report.classes)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     header = "".join(f"<th>{escape(each)}</th>" for each in heads)
     return (
@@ -172,33 +174,33 @@ def _cohort(report: Report) -> str:
     )
 
 
-def _summary(values: pd.Series, numeric: bool) -> str:
-    if numeric:
-        return f"mean {values.mean():.1f}, SD {np.std(values):.1f}, {values.min():g} to {values.max():g}"
-    return _counts(values)
+def _summary(values: pd.Series, classes: Sequence[str]) -> str:
+    if classes:
+        return _counts(values, classes)
+    return f"mean {values.mean():.1f}, SD {np.std(values):.1f}, {values.min():g} to {values.max():g}"
 
 
-def _counts(values: pd.Series) -> str:
-    return ", ".join(f"{count}\N{NO-BREAK SPACE}{label}" for label, count in sorted(values.value_counts().items()))
+def _counts(values: pd.Series, labels: Sequence[str]) -> str:
+    return ", ".join(f"{(values == label).sum()}\N{NO-BREAK SPACE}{label}" for label in labels if label in set(values))
 
 
-def _histogram(values: pd.Series, everybody: pd.Series, numeric: bool) -> str:
-    """Bars of the shares of `values`, over the classes or the range of everybody."""
-    if numeric:
+def _histogram(values: pd.Series, everybody: pd.Series, classes: Sequence[str]) -> str:
+    """Bars of the shares of `values`, over the classes or, where there are none, the range of everybody."""
+    if classes:
+        names = labels = list(classes)
+        counts = np.array([(values == label).sum() for label in labels])
+    else:
         edges = np.histogram_bin_edges(everybody, BINS)
         counts = np.histogram(values, edges)[0]
         labels = [f"{edges[0]:g}", *[""] * (len(counts) - 2), f"{edges[-1]:g}"]
         names = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(edges)]
-    else:
-        names = labels = sorted(map(str, everybody.unique()))
-        counts = np.array([(values == label).sum() for label in labels])
     step = min(WIDTH / len(counts), WIDEST)
     bars = [
         f'<rect x="{step * i + 1:.1f}" y="{HEIGHT - (bar := HEIGHT * count / max(counts.max(), 1)):.1f}"'
         f' width="{step - 2:.1f}" height="{bar:.1f}"><title>{escape(names[i])}: {count}</title></rect>'
         for i, count in enumerate(counts)
     ]
-    texts = [_label(text, i, len(labels), step, numeric) for i, text in enumerate(labels) if text]
+    texts = [_label(text, i, len(labels), step, not classes) for i, text in enumerate(labels) if text]
     told = escape(", ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True)))
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT + 15}" role="img" aria-label="{told}">{"".join(bars)}'
@@ -258,7 +260,7 @@ def _figure(report: Report, position: int, picture: str, findings: Sequence[Find
     ]
     if len(findings) > TAGS:
         tags.append(f"<li>and {len(findings) - TAGS} more</li>")
-    harm = f' class="{HARMS[findings[0].harm]}"' if findings else ""
+    harm = f' class="{HARMS[findings[0].harm]}"' if findings and findings[0].harm < Harm.NOTE else ""
     listed = f"<ul>{''.join(tags)}</ul>" if tags else ""
     return f'<figure id="scan-{position}"{harm}>{picture}<figcaption>{caption}{listed}</figcaption></figure>'
 

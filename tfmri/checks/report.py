@@ -31,7 +31,7 @@ class Report:
         name: of the experiment.
         labels: the labels file.
         target: the name of what is learnt.
-        numeric: whether it is a number, and no class.
+        classes: of the target, in the experiment's order; none where it is a number.
         findings: the most harmful first.
         table: the scans whose rows are sound, with their `split` as far as it is known.
         rows: (len(table),) the rows of the labels file they stand in.
@@ -43,12 +43,17 @@ class Report:
     name: str
     labels: Path
     target: str
-    numeric: bool
+    classes: tuple[str, ...]
     findings: tuple[Finding, ...]
     table: pd.DataFrame
     rows: np.ndarray
     order: np.ndarray
     planes: Sequence[np.ndarray | None]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the target is a number, and no class."""
+        return not self.classes
 
     @property
     def exit_code(self) -> int:

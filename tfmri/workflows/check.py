@@ -41,20 +41,20 @@ def check(
     targets = {each: target.classes for each, target in experiment.targets.items()}
     columns, images = image_columns(experiment)
     inspection = inspect_labels(labels, targets, columns, experiment.data.where, images)
-    target, numeric = experiment.target, targets[experiment.target] is None
+    target, classes = experiment.target, tuple(targets[experiment.target] or ())
     findings = label_findings(inspection, targets)
     if inspection.cohort is None:
         nothing = pd.DataFrame(columns=[*FIRST, target])
         empty = np.zeros(0, np.int64)
-        return Report(name, labels, target, numeric, _sorted(findings), nothing, empty, empty, [])
+        return Report(name, labels, target, classes, _sorted(findings), nothing, empty, empty, [])
 
     table, problems = _with_split(inspection, experiment)
     findings += problems
-    findings += balance_findings(table, target, numeric, labels.name)
-    found, strangeness, planes = _look(table, target, numeric, headers_only, workers, shown)
+    findings += balance_findings(table, target, not classes, labels.name)
+    found, strangeness, planes = _look(table, target, not classes, headers_only, workers, shown)
     findings += found
     order = np.lexsort((-strangeness, _worst(table, findings)))
-    return Report(name, labels, target, numeric, _sorted(findings), table, inspection.cohort.rows, order, planes)
+    return Report(name, labels, target, classes, _sorted(findings), table, inspection.cohort.rows, order, planes)
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -117,8 +117,8 @@ def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def _worst(table: pd.DataFrame, findings: Sequence[Finding]) -> np.ndarray:
-    """(n,) the worst harm told of each scan. What is told of more than half of them tells none from the others."""
-    worst = np.full(len(table), len(Harm))
+    """(n,) the worst harm told of each scan, notes left out, and what is told of more than half of all scans."""
+    worst = np.full(len(table), Harm.NOTE)
     for finding in findings:
         if 2 * len(finding.scans) <= len(table):
             concerned = table["scan"].isin(finding.scans).to_numpy()
