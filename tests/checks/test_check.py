@@ -12,7 +12,9 @@ import yaml
 
 from tfmri.checks.finding import Finding, Harm
 from tfmri.checks.report import Report, as_json, as_text
+from tfmri.experiment.load import validate
 from tfmri.phantom.cohort import write_cohort
+from tfmri.workflows.check import check
 
 SEX = {"sex": {"task": "classification", "classes": {"f": ["f"], "m": ["m"]}}}
 
@@ -75,6 +77,31 @@ def test_headers_alone_are_read_without_pictures(study):
     code, said, _ = tfmri("check", "own.yaml", "--headers-only", "--json")
     assert code == 0 and json.loads(said)["scans"] == len(study)
     assert "<img" not in Path("check/own/index.html").read_text()
+
+
+def test_further_channels_are_looked_at_too(study):
+    Path("cut.nii.gz").write_bytes(b"")
+    study.assign(flair=["cut.nii.gz", *study["path"][1:]]).to_csv("labels.csv", index=False)
+    settings = {"data": {"labels": "labels.csv"}, "targets": SEX, "image": {"channels": ["path", "flair"]}}
+    found = check(validate(settings, "own"), "own", headers_only=True, shown=False)
+    spoiling = [each for each in found.findings if each.harm is Harm.SPOILS]
+    assert len(spoiling) == 1 and spoiling[0].found.startswith("column 'flair': ")
+    assert spoiling[0].where.endswith("cut.nii.gz") and found.exit_code == 3
+
+
+def test_with_folds_only_the_test_split_stands_apart(study):
+    settings = {"data": {"labels": "labels.csv"}, "targets": SEX, "split": {"folds": 3}}
+    found = check(validate(settings, "own"), "own", headers_only=True, shown=False)
+    assert set(found.table["split"]) == {"train", "test"}
+
+
+def test_a_cohort_that_cannot_be_split_is_told(study):
+    study[study["subject"].isin(study["subject"].unique()[:2])].to_csv("labels.csv", index=False)
+    settings = {"data": {"labels": "labels.csv"}, "targets": {"age": {"task": "regression"}}}
+    found = check(validate(settings, "own"), "own", headers_only=True, shown=False)
+    assert ("no_split", "2 subjects for train, validation, test") in {
+        (each.check, each.found) for each in found.of(Harm.SPOILS)
+    }
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tfmri.checks.balance import balance_findings
 from tfmri.checks.finding import Finding, Harm, from_problem
 from tfmri.checks.labels import label_findings
 from tfmri.checks.page import page
-from tfmri.checks.report import Report, as_json
+from tfmri.checks.report import Report, as_json, counted
 from tfmri.cohort.splits import assign_folds, assign_splits
 from tfmri.cohort.table import FIRST, Inspection, inspect_labels
 from tfmri.errors import InputError
@@ -53,6 +54,8 @@ def check(
     findings += balance_findings(table, target, not classes, labels.name)
     found, strangeness, planes = _look(table, target, not classes, headers_only, workers, shown)
     findings += found
+    for channel in experiment.image.channels[1:]:
+        findings += _look_at_channel(table, channel, headers_only, workers, shown)
     order = np.lexsort((-strangeness, _worst(table, findings)))
     return Report(name, labels, target, classes, _sorted(findings), table, inspection.cohort.rows, order, planes)
 
@@ -80,7 +83,9 @@ def _look(
     headers = read_headers(paths)
     if shown:
         seconds = time.monotonic() - began
-        print(f"headers of {len(paths)} scans read in {seconds:.1f} s", file=sys.stderr, flush=True)
+        wrong = sum(finding.harm < Harm.NOTE for finding in file_findings(table, headers, None))
+        told = f"headers of {counted(len(paths), 'scan')} read in {seconds:.1f} s: {counted(wrong, 'finding')}"
+        print(told, file=sys.stderr, flush=True)
     voxels: list[Any] | None = None if headers_only else examine(paths, workers, shown)
     findings = [
         *file_findings(table, headers, voxels),
@@ -90,6 +95,21 @@ def _look(
     ]
     pictures = [each.planes if each.planes.size else None for each in voxels or ()]
     return findings, strangeness(table, headers, voxels), pictures or [None] * len(table)
+
+
+def _look_at_channel(
+    table: pd.DataFrame, channel: str, headers_only: bool, workers: int | None, shown: bool
+) -> list[Finding]:
+    """What is wrong with the images in a further column; what the cohort tells is told by the first channel."""
+    from tfmri.checks.files import file_findings
+    from tfmri.checks.headers import read_headers
+    from tfmri.checks.voxels import examine
+
+    table = table.assign(path=table[channel])
+    paths = [Path(path) for path in table["path"]]
+    voxels = None if headers_only else examine(paths, workers, shown)
+    found = file_findings(table, read_headers(paths), voxels)
+    return [replace(finding, found=f"column '{channel}': {finding.found}") for finding in found]
 
 
 def _with_split(inspection: Inspection, experiment: Experiment) -> tuple[pd.DataFrame, list[Finding]]:
