@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from tfmri import processes
 from tfmri.errors import InputError
 from tfmri.images import cache as cache_module
 from tfmri.images.cache import ScanFiles, find_scans, prepare_scans
@@ -341,7 +342,7 @@ def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp
 
 
 def test_a_worker_that_dies_is_told_with_advice(tmp_path, scan, monkeypatch):
-    monkeypatch.setattr(cache_module, "_start_worker", os.abort)
+    monkeypatch.setattr(processes, "_start_worker", os.abort)
     with pytest.raises(InputError, match=r"worker process died.*fewer workers than 2"):
         prepare_scans([scan(0), scan(1)], PREPARATION, tmp_path / "cache", workers=2)
 

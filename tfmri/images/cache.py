@@ -12,8 +12,7 @@ An array's name holds a hash of its own bytes: where two jobs make the same scan
 differ perhaps, each record leads to the very array it tells of. Files land whole, so that several jobs may fill one
 directory, on a network disk too; at worst they do some work twice.
 
-Workers are fresh processes ("spawn": the caller may hold TensorFlow's threads), so that a script which calls
-`prepare_scans` with more than one worker needs the usual ``if __name__ == "__main__":``.
+A script that calls `prepare_scans` with more than one worker needs ``if __name__ == "__main__":`` (`tfmri.processes`).
 
 Nothing here imports nibabel, SciPy or SimpleITK before a scan has to be prepared.
 """
@@ -21,15 +20,11 @@ Nothing here imports nibabel, SciPy or SimpleITK before a scan has to be prepare
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +39,7 @@ from tfmri.images.mask import check_command
 from tfmri.images.prepare import MASKS, Preparation, prepare_files
 from tfmri.images.read import read_file
 from tfmri.machine import processors
+from tfmri.processes import in_processes
 from tfmri.progress import progress
 
 SOURCES = "sources.json"
@@ -271,9 +267,11 @@ def _fill(
         cache.mkdir(parents=True, exist_ok=True)
     sweep(cache)
     try:
-        outcomes = _outcomes(missing, preparation, cache, min(workers, len(missing)))
+        calls = [(scan, preparation, cache) for scan in missing]
+        outcomes = in_processes(_prepare_scan, calls, workers, "preparing scans")
         with closing(outcomes), progress(len(missing), "preparing", "scans", shown) as advance:
-            for scan, outcome in outcomes:
+            for position, outcome in outcomes:
+                scan = missing[position]
                 advance()
                 if outcome.scan and outcome.sources is not None:
                     found[scan] = outcome.scan
@@ -287,38 +285,6 @@ def _fill(
         with suppress(OSError):  # without it the sources are hashed again, no more
             _save_sources(cache, sources)
     return [problem for scan in missing for problem in problems.get(scan, ())]
-
-
-def _outcomes(
-    scans: list[ScanFiles], preparation: Preparation, cache: Path, workers: int
-) -> Generator[tuple[ScanFiles, _Outcome]]:
-    if workers == 1:
-        for scan in scans:
-            yield scan, _prepare_scan(scan, preparation, cache)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        running = {pool.submit(_prepare_scan, scan, preparation, cache): scan for scan in scans}
-        for future in as_completed(running):
-            yield running[future], future.result()
-    except BrokenProcessPool as error:
-        advice = f"Most likely the memory ran out: give the job more, or fewer workers than {workers}."
-        raise InputError(Problem("preparing scans", "a worker process died", advice=advice)) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool in order
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """Ends this worker when its parent is killed; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _prepare_scan(scan: ScanFiles, preparation: Preparation, cache: Path) -> _Outcome:
