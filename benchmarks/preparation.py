@@ -89,8 +89,8 @@ def compare(kind: str, paths: list[Path], options: argparse.Namespace, processor
     for how, key in [(how, key) for how in ("plain", "tuned") for key in median[mine] if peer]:
         ratio[how, key] = min(median[how, workers][key] for workers in (0, processors)) / median[mine][key]
     for how in ("plain", "tuned") if peer else ():
-        times = f"{ratio[how, 'wall']:.1f} times as many scans a minute, 1/{ratio[how, 'processor']:.1f} of its processor time"
-        print(f"against MONAI {how}: {times}")
+        rate, work = (ratio[how, key] for key in ("wall", "processor"))
+        print(f"to MONAI {how}: {rate:.1f} times as many scans a minute, {work:.1f} times as many a processor second")
     return not peer or ratio["plain", "wall"] >= BOUND
 
 
