@@ -27,6 +27,7 @@ ABOVE = 2  # mm above the surface at which a profile begins
 BELOW = 45  # mm of a profile
 RIM, VALLEY, SHORE = 12, 25, 15  # mm: how far from the begin, from the begin, from the valley they are looked for
 DEEP = 0.6  # a valley as deep as most heads have; brains stay below 0.2
+FAINT = 0.6  # of the way from the background to the threshold: a scalp without its fat
 LEAST_RAYS, LEAST_IN_PATCH = 80, 8
 
 
@@ -62,7 +63,7 @@ def _profiles(volume: Volume, head: Head) -> tuple[np.ndarray, np.ndarray]:
     indices = to_world(np.linalg.inv(volume.affine), points)
     along = ndimage.map_coordinates(volume.data, np.moveaxis(indices, -1, 0), order=1, cval=np.nan)
     along -= head.background
-    bright = np.nan_to_num(along, nan=-np.inf) > head.threshold - head.background
+    bright = np.nan_to_num(along, nan=-np.inf) > FAINT * (head.threshold - head.background)
     twice = bright[:, :-1] & bright[:, 1:]  # a single one is noise
     surface = REACH - 1 - np.argmax(twice[:, ::-1], axis=1)
     end = np.where(np.isnan(along).any(axis=1), np.argmax(np.isnan(along), axis=1), REACH)

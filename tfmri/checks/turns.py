@@ -50,8 +50,9 @@ def cube(small: np.ndarray) -> np.ndarray:
     room = [2 * SIDE - length for length in image.shape]
     image = np.pad(image, [(width // 2, width - width // 2) for width in room])
     image = image.reshape(SIDE, 2, SIDE, 2, SIDE, 2).mean(axis=(1, 3, 5))
-    away = (SIDE - 1) / 2 - np.array(ndimage.center_of_mass(image))
-    return ndimage.shift(image, np.nan_to_num(away), order=1)
+    if not image.any():
+        return image
+    return ndimage.shift(image, (SIDE - 1) / 2 - np.array(ndimage.center_of_mass(image)), order=1)
 
 
 def find_turns(cubes: Sequence[np.ndarray], reference: np.ndarray) -> list[Turn]:

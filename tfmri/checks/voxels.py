@@ -76,20 +76,27 @@ def _examine(path: str) -> Voxels:
 def examine_volume(volume: Volume) -> Voxels:
     """What `volume` holds."""
     from tfmri.checks.measures import measure
-    from tfmri.images.prepare import antialiasing, find_head, place_grid, prepare, resample
+    from tfmri.images.prepare import find_head, normalise, place_grid
 
     voxels = Voxels(digest=digest_of(volume))
     try:
         head = find_head(volume)
-        affine = place_grid(volume, head, FINE)
-        image, outside = resample(volume, affine, FINE.shape, antialiasing(volume.affine, FINE.spacing))
-        image[outside] = head.background
-        voxels = replace(voxels, measures=measure(volume, head), planes=_planes(image, outside))
-        small = prepare(Volume(image, affine, volume.path), SMALL).image[..., 0]
+        fine, outside = _on_grid(volume, place_grid(volume, head, FINE), FINE, head.background)
+        voxels = replace(voxels, measures=measure(volume, head), planes=_planes(fine.data, outside))
+        small, _ = _on_grid(fine, place_grid(volume, head, SMALL), SMALL, head.background)
+        return replace(voxels, small=normalise(small.data, head, volume, SMALL.normalise)[0])
     except InputError as error:
         planes = voxels.planes if voxels.planes.size else _planes(volume.data, np.zeros(volume.data.shape, bool))
         return replace(voxels, planes=planes, problems=error.problems)
-    return replace(voxels, small=small)
+
+
+def _on_grid(volume: Volume, affine: np.ndarray, grid: Preparation, air: float) -> tuple[Volume, np.ndarray]:
+    """`volume` on the grid, and where its field of view does not reach."""
+    from tfmri.images.prepare import antialiasing, resample
+
+    image, outside = resample(volume, affine, grid.shape, antialiasing(volume.affine, grid.spacing))
+    image[outside] = air
+    return Volume(image, affine, volume.path), outside
 
 
 def digest_of(volume: Volume) -> str:
