@@ -22,7 +22,7 @@ SEX = {"sex": {"task": "classification", "classes": {"f": ["f"], "m": ["m"]}}}
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("check") / "phantom"
-    write_cohort(folder, subjects=12, seed=1, workers=1, shown=False)
+    write_cohort(folder, subjects=10, seed=1, workers=1, shown=False)
     return folder
 
 
@@ -46,7 +46,7 @@ def tfmri(*arguments: str) -> tuple[int, str, str]:
 def test_a_sound_cohort_ends_with_0_a_page_and_its_json(study):
     code, said, progress = tfmri("check", "own.yaml", "--workers", "1")
     assert code == 0, said + progress
-    assert f"labels.csv: {len(study)} scans of 12 subjects" in said and "check/own/index.html" in said
+    assert f"labels.csv: {len(study)} scans of 10 subjects" in said and "check/own/index.html" in said
     assert "spoil a result:" not in said and "Traceback" not in progress
     page = Path("check/own/index.html").read_text()
     assert page.count("<img") == len(study)
@@ -145,7 +145,9 @@ def test_the_account_is_ordered_by_harm_and_shortens_long_lists():
 def test_a_finding_about_scans_is_told_with_their_rows():
     one = Finding("odd", Harm.DOUBTFUL, "/data/a.nii.gz", "dark", scans=("s3",))
     some = Finding("dark", Harm.DOUBTFUL, "3 scans, s3, s4, ...", "dark", scans=("s3", "s4", "s9"))
-    said = as_text(report(one, some))
+    all_of_them = Finding("site_tells_target", Harm.DOUBTFUL, "sex by site", "it does")
+    said = as_text(report(one, all_of_them, some))
+    assert "site_tells_target: labels.csv, sex by site" in said
     assert "odd: /data/a.nii.gz" in said and "s3 (row 5)" in said
     assert "dark: labels.csv, rows 5-6, 11" in said and said.endswith("scans     s3, s4, s9")
 

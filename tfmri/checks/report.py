@@ -163,10 +163,11 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
 
 
 def place(report: Report, finding: Finding) -> str:
-    """Where a finding is: as it says itself, or the rows of its scans where it only names them."""
+    """Where a finding is: as it says itself with the labels file, or the rows of its scans where it only names them."""
+    labels = report.labels.name
     if len(finding.scans) > 1 and re.match(r"\d+ (pairs? of )?scans", finding.where):
-        return f"{report.labels.name}, rows {ranges(report.rows_of(finding), 8)}"
-    return finding.where
+        return f"{labels}, rows {ranges(report.rows_of(finding), 8)}"
+    return finding.where if labels in finding.where or "/" in finding.where else f"{labels}, {finding.where}"
 
 
 def rows_told(report: Report, finding: Finding) -> str:
