@@ -16,20 +16,21 @@ import numpy as np
 from tfmri.images.geometry import spacing_of
 from tfmri.images.mask import block_means, magnified
 from tfmri.images.read import Volume
+from tfmri.images.threads import one_thread
 
 ITERATIONS = (50, 40, 20)  # at most, for each size of the splines' pieces; a fourth size takes anatomy for bias
 CONVERGENCE = 0.001  # change of the field, below which the next size is taken
-COARSEST = 4.0  # mm
+COARSEST = 6.0  # mm
 DARK = 0.25  # of the median in the mask; what is darker is bone, air or fluid, whose logarithm is mostly noise
 
 
-def correct_bias_field(volume: Volume, mask: np.ndarray | None = None, shrink: int = 4) -> Volume:
+def correct_bias_field(volume: Volume, mask: np.ndarray | None = None, shrink: int = 6) -> Volume:
     """`volume` without its bias field: the same grid, the same mean intensity in the mask.
 
     Args:
         volume: a scan whose tissue is positive.
         mask: (x, y, z) bool, the head or the brain; by default what Otsu's threshold calls bright.
-        shrink: voxels of the scan along each axis for one that N4 sees; fewer, where that would be coarser than 4 mm.
+        shrink: voxels of the scan along each axis for one that N4 sees; fewer, where that would be coarser than 6 mm.
 
     Raises:
         ValueError: a shrink below 1, a mask of another shape, or one that holds nothing positive.
@@ -51,12 +52,12 @@ def correct_bias_field(volume: Volume, mask: np.ndarray | None = None, shrink: i
     corners = np.array([[run.start, run.stop] for run in ndimage.find_objects(chosen.astype(np.uint8))[0]])
     box = tuple(slice(max(0, start - 1), stop + 1) for start, stop in corners)
     image, where = (_as_sitk(each[box], spacing * factors) for each in (blocks, chosen.astype(np.uint8)))
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetNumberOfThreads(1)
-    n4.SetMaximumNumberOfIterations(ITERATIONS)
-    n4.SetConvergenceThreshold(CONVERGENCE)
-    n4.Execute(image, where)
-    logarithm = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T
+    with one_thread():
+        n4 = sitk.N4BiasFieldCorrectionImageFilter()
+        n4.SetMaximumNumberOfIterations(ITERATIONS)
+        n4.SetConvergenceThreshold(CONVERGENCE)
+        n4.Execute(image, where)
+        logarithm = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T
     field = np.exp(magnified(logarithm, factors, np.array([run.start for run in box]), volume.data.shape))
 
     data = volume.data / field

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2.0  # mm, the size of the blocks on which the head's outline is found
 GAP = 8.0  # mm, half the width of openings that are closed before cavities are filled
+PIECE = 0.1  # of the largest one's size makes a piece large: scalp around a dark skull is, a head holder is not
 INSIDE = 0.5  # above lies the mask: 1 of 0 and 1, 255 of 0 and 255, any label, what is more likely than not
 LOST = 0.1  # the fraction of a mask that may lie outside of its scan
 INSTALL = {
@@ -33,7 +34,7 @@ INSTALL = {
 def head_mask(volume: Volume, head: "Head") -> np.ndarray:
     """All of the head, or of the extracted brain, its cavities included.
 
-    On blocks of about 2 mm: what is brighter than `head.threshold`, its largest piece, closed across gaps of 16 mm and
+    On blocks of about 2 mm: what is brighter than `head.threshold`, its large pieces, closed across gaps of 16 mm and
     filled. The outline on the scan's own grid is where the linear interpolation of the blocks passes one half.
 
     Raises:
@@ -47,7 +48,9 @@ def head_mask(volume: Volume, head: "Head") -> np.ndarray:
     pieces, count = ndimage.label(opened if opened.any() else bright)
     if not count:
         raise _refusal(volume, "no head stands out from the background", "a head", "Look at the scan.")
-    blocks = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    blocks = ndimage.binary_propagation((sizes >= PIECE * sizes.max())[pieces], mask=bright)
 
     spacing = spacing_of(volume.affine) * factors
     margin = np.ceil(GAP / spacing).astype(int) + 1

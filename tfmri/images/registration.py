@@ -25,6 +25,7 @@ import numpy as np
 from tfmri.images.geometry import spacing_of, to_world
 from tfmri.images.mask import block_means
 from tfmri.images.read import Volume
+from tfmri.images.threads import one_thread
 
 if TYPE_CHECKING:
     from tfmri.images.prepare import Head  # which imports this module
@@ -88,10 +89,12 @@ def register_to_template(volume: Volume, head: "Head", mask: np.ndarray | None =
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(head.background))
     scans = {spacing: _coarse(data, volume.affine, head, spacing) for spacing in LEVELS}
     coarsest, *finer = LEVELS
-    transforms = [_climb(start, coarsest, scans[coarsest], 4.0, 0.05) for start in _search(scans[coarsest], head)]
-    matrix = max((_matrix(transform) for transform in transforms), key=_Information(coarsest, scans[coarsest]))
-    for spacing, step in zip(finer, (1.0, 0.5), strict=True):
-        matrix = _matrix(_climb(_affine(matrix), spacing, scans[spacing], step, 0.01))
+    starts = _search(scans[coarsest], head)
+    with one_thread():
+        transforms = [_climb(start, coarsest, scans[coarsest], 4.0, 0.05) for start in starts]
+        matrix = max((_matrix(transform) for transform in transforms), key=_Information(coarsest, scans[coarsest]))
+        for spacing, step in zip(finer, (1.0, 0.5), strict=True):
+            matrix = _matrix(_climb(_affine(matrix), spacing, scans[spacing], step, 0.01))
     return Registration(matrix, _quality(matrix, scans[finer[0]], finer[0]))
 
 
@@ -220,8 +223,7 @@ def _climb(start: Any, spacing: int, scan: tuple[np.ndarray, np.ndarray], step: 
     to_indices.SetMatrix(into_scan[:3, :3].ravel().tolist())
     to_indices.SetTranslation(into_scan[:3, 3].tolist())
 
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
+    method = sitk.ImageRegistrationMethod()  # made within one_thread
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricSamplingStrategy(method.NONE)
     method.SetMetricFixedMask(_as_sitk(fixed.near.astype(np.uint8), fixed.affine))
