@@ -50,18 +50,23 @@ def main() -> None:
         "native": sorted(options.data.glob("native/*.nii.gz")),
         "2 mm": sorted(options.data.glob("ds*-2mm/*/anat/*_T1w.nii.gz")),
     }
-    command = [options.peer_python, "-c", "import monai, torch, nibabel; print(monai.__version__)"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    if found.returncode:
-        print(
-            f"No MONAI for {options.peer_python}, so there is nothing to compare with: {found.stderr.splitlines()[-1]}"
-        )
-    else:
-        print(f"MONAI {found.stdout.strip()} of {options.peer_python}")
+    peer = version_of_monai(options.peer_python)
+    print(
+        f"MONAI {peer}" if peer else f"No MONAI in {options.peer_python}: nothing to compare with (see --peer-python)"
+    )
     processors = len(os.sched_getaffinity(0))
     print(f"{processors} processors, load {os.getloadavg()[0]:.1f}, medians of {options.rounds} rounds")
-    bounds = [compare(kind, paths, options, processors, not found.returncode) for kind, paths in kinds.items()]
+    bounds = [compare(kind, paths, options, processors, bool(peer)) for kind, paths in kinds.items()]
     sys.exit(not all(bounds))
+
+
+def version_of_monai(python: str) -> str:
+    """Empty where that interpreter has none."""
+    command = [python, "-c", "import monai, torch, nibabel; print(monai.__version__)"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def compare(kind: str, paths: list[Path], options: argparse.Namespace, processors: int, peer: bool) -> bool:
