@@ -66,7 +66,7 @@ def _finding(
     rows = [int(row) for row in inspection.cohort.rows[list(picked)]]
     where = inspection.sheet.place(rows, inspection.columns.get(name, name))
     scans = tuple(inspection.cohort.table["scan"].iloc[list(picked)])
-    return Finding(check, harm, where, found, expected, advice, scans, {"n": len(rows)})
+    return Finding(check, harm, where, found, expected, advice, scans)
 
 
 def _missing_target(inspection: Inspection, name: str) -> list[Finding]:
