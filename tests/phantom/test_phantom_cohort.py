@@ -3,17 +3,20 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from tfmri.errors import InputError
 from tfmri.phantom import cohort, effects, render
 from tfmri.phantom.anatomy import load_anatomy
+from tfmri.phantom.people import LEAKS
 from tfmri.phantom.render import SITES
+from tfmri.workflows.cohort import labels_file
 
 
 @pytest.fixture(scope="session")
@@ -183,3 +186,75 @@ def test_what_cannot_be_written_is_refused_all_at_once_and_touches_nothing(tmp_p
         cohort.write_cohort(tmp_path, variant="dmo", subjects=3, seed=-1)
     assert len(caught.value.problems) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture(scope="session")
+def leaky(tmp_path_factory):
+    """A small cohort with people who come again, asked for as an experiment does; its table and what is planted."""
+    folder = tmp_path_factory.mktemp("leaky")
+    small = partial(cohort.ensure_cohort, subjects=10, workers=1, shown=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(cohort, "ensure_cohort", small)
+        labels = labels_file("demo:leaky")
+    assert labels == folder / "data" / "demo-leaky" / "labels.csv"
+    truth = json.loads((labels.parent / "truth.json").read_text())
+    return labels.parent, pd.read_csv(labels, dtype=str), truth
+
+
+def test_leaky_says_who_comes_again_and_how(leaky):
+    folder, table, truth = leaky
+    leaks = truth["planted"]["leaks"]["scans"]
+    assert sorted(leak["kind"] for leak in leaks) == sorted(LEAKS)
+    assert table["subject"].nunique() == truth["subjects"] + len(leaks) == 13
+    assert set(table["path"]) == {str(path.relative_to(folder)) for path in folder.glob("images/*")}
+    for leak in leaks:
+        again, once = (nib.load(folder / leak[path]) for path in ("path", "path_of_same"))
+        same = (folder / leak["path"]).read_bytes() == (folder / leak["path_of_same"]).read_bytes()
+        assert same == (leak["kind"] == "copy")
+        if leak["kind"] == "stored_otherwise":
+            assert nib.aff2axcodes(again.affine) != nib.aff2axcodes(once.affine)
+            assert again.get_data_dtype() == np.float32 and leak["path"].endswith(".nii")
+            again, once = (nib.as_closest_canonical(image) for image in (again, once))
+            np.testing.assert_array_equal(again.get_fdata(), once.get_fdata())
+            np.testing.assert_allclose(again.affine, once.affine, atol=1e-3)
+        labels = table.set_index("subject").loc[[leak["subject"], leak["same_as"]]]
+        assert labels["sex"].nunique() == labels["diagnosis"].nunique() == 1
+        older = float(labels["age"].iloc[0]) - float(labels["age"].iloc[1])
+        assert 0.9 < older < 3.1 if leak["kind"] == "repeat_session" else older == 0
+
+
+def test_leaky_is_demo_but_for_those_who_come_again(leaky):
+    folder, table, truth = leaky
+    people, _ = cohort.draw_people("demo", 10, 0)
+    assert table["subject"].tolist()[: len(people)] == people["subject"].tolist()
+    assert cohort.draw_people("leaky", 198, 4)[0].equals(cohort.draw_people("demo", 198, 4)[0])
+    assert truth["best_reachable"] == effects.best_reachable()
+    assert "come again" in (folder / "README.txt").read_text()
+
+
+def test_in_confounded_the_site_tells_the_sex_and_nothing_else_changes():
+    people, _ = cohort.draw_people("confounded", 198, 0)
+    demo, _ = cohort.draw_people("demo", 198, 0)
+    assert people.drop(columns="site").equals(demo.drop(columns="site"))
+    first = people.drop_duplicates("subject")
+    shares = pd.crosstab(first["sex"], first["site"], normalize="index")
+    for sex, wanted in effects.SITE_GIVEN_SEX.items():
+        np.testing.assert_allclose(shares.loc[sex, list(wanted)], list(wanted.values()), atol=0.02)
+    told = first["site"].map({"north": "f", "south": "m", "east": "f"}) == first["sex"]
+    assert told.groupby(first["sex"]).mean().mean() == pytest.approx(effects.best_from_site(), abs=0.02)
+    for other in ("diagnosis", "session"):
+        assert stats.chi2_contingency(pd.crosstab(people["site"], people[other])).pvalue > 0.01
+    assert (people.groupby("subject")["site"].nunique() == 1).all()
+
+
+def test_confounded_says_what_it_plants(tmp_path):
+    labels = cohort.write_cohort(tmp_path / "confounded", "confounded", 10, workers=1, shown=False)
+    planted = json.loads((labels.parent / "truth.json").read_text())["planted"]["site_tells_sex"]
+    table = pd.read_csv(labels).drop_duplicates("subject")
+    counts = pd.crosstab(table["sex"], table["site"])
+    assert all(planted["subjects_of_each_sex_by_site"][sex] == row.to_dict() for sex, row in counts.iterrows())
+    assert planted["best_balanced_accuracy_from_site_alone"] == pytest.approx(0.85)
+    for row in table.itertuples():  # the site can be seen in the file
+        site = next(site for site in SITES if site.name == row.site)
+        assert "".join(nib.aff2axcodes(nib.load(labels.parent / row.path).affine)) == site.orientation

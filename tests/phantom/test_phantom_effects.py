@@ -73,3 +73,24 @@ def test_in_the_null_variant_nothing_beats_guessing():
     assert best["diagnosis"]["balanced_accuracy"] == pytest.approx(1 / 3)
     ages = np.linspace(*effects.AGE_RANGE, 10_001)
     assert best["age"]["mae"] == pytest.approx(np.abs(ages - ages.mean()).mean(), rel=1e-3)
+
+
+def test_in_the_confounded_variant_the_best_reader_of_sex_uses_the_site_too():
+    rng = np.random.default_rng(1)
+    spread = np.array([1.0, effects.SIZE_SPREAD])
+    shift = np.array([effects.SEX_SEPARATION, effects.SIZE_SHIFT])
+    recalls, without = [], []
+    for sex, sign in (("f", -1), ("m", 1)):
+        seen = np.array([(latent.sex_latent, latent.log_size) for latent in _latents(sex, "MCI")])
+        names, shares = zip(*effects.SITE_GIVEN_SEX[sex].items(), strict=True)
+        sites = rng.choice(names, len(seen), p=shares)
+        odds = np.array([effects.SITE_GIVEN_SEX["m"][site] / effects.SITE_GIVEN_SEX["f"][site] for site in sites])
+        evidence = (stats.norm.logpdf(seen, shift, spread) - stats.norm.logpdf(seen, -shift, spread)).sum(axis=1)
+        recalls.append(np.mean(sign * (evidence + np.log(odds)) > 0))
+        without.append(np.mean(sign * evidence > 0))
+    best = effects.best_reachable("confounded")
+    assert best["sex"]["balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=0.004)
+    assert np.mean(recalls) > np.mean(without) + 0.01
+    assert {key: best[key] for key in ("age", "diagnosis")} == {
+        key: effects.best_reachable()[key] for key in ("age", "diagnosis")
+    }

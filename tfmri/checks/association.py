@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-MOST = 19_999  # permutations,
+MOST = 9_999  # permutations: enough for p = 0.001 of eight tests together,
 BATCH = 500  # of them at once,
 CERTAIN = 50  # of them as extreme as what was seen, with which the test ends: p is no longer small
 NEIGHBOURS = 2  # on each side

@@ -23,6 +23,7 @@ from itertools import product
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tfmri.machine import processors
 
@@ -80,7 +81,7 @@ def likeness(images: Sequence[np.ndarray], people: Sequence[str]) -> Likeness:
     head_of = [images[index] for index in _some(first, LEARNT_FROM)]
     blurred = [_blurred(image) for image in head_of]
     rough = _Head(np.median(blurred, axis=0), affine=False)
-    with ThreadPoolExecutor(processors()) as threads:  # SciPy's interpolation lets other threads run
+    with threadpool_limits(1), ThreadPoolExecutor(processors()) as threads:  # interpolation lets other threads run
         laid = [_laid(*each) for each in zip(head_of, threads.map(rough.find, blurred), strict=True)]
         sharp = _Head(np.median(laid, axis=0), affine=True)
         soft = _Head(ndimage.gaussian_filter(sharp.image, SMOOTH), affine=False)
