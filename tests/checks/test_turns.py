@@ -38,7 +38,7 @@ def test_a_head_whose_header_is_wrong_gains_by_the_turn_that_mends_it(kind, code
     for own, code in zip("RAS", codes, strict=True):
         if code != own and not (own == "R" and code == "L"):
             words = WORDS[code]
-            assert f"what its header calls {WORDS[own]} is {words}" in str(turn)
+            assert f"what its header calls {WORDS[own]} were {words}" in str(turn)
 
 
 def test_a_picture_of_nothing_lies_somehow():

@@ -19,6 +19,7 @@ FINEST, COARSEST, FLATTEST = 0.3, 4.5, 4.0  # mm, mm, and the longest side of a 
 NARROWEST, WIDEST = 90.0, 600.0  # mm of a field of view
 ODD = 0.1  # share of the scans of a site that are stored unlike the rest, at most
 ENOUGH = 10  # scans, to speak of a rest
+SKULL = 0.5  # skull score from which on a scan is taken for a whole head
 CUT_HEAD, CUT_BRAIN = 0.35, 0.1  # section of a face with a head, in which skull and scalp come first, and with a brain
 CUT_BELOW, SHORTEST = 0.15, 0.68  # section of the lower face; a head's height by its length, if it holds the cerebellum
 
@@ -33,15 +34,11 @@ def file_findings(table: pd.DataFrame, headers: pd.DataFrame, voxels: Sequence[V
         headers: of the same scans, from `headers.read_headers`.
         voxels: of the same scans, from `voxels.examine`; None or none where only headers were read.
     """
-    findings = [*_unreadable(table, headers, voxels), *_headers(table, headers)]
-    if voxels:
-        findings += _fields_of_view(table, voxels)
-        before = np.array([bool(each.measures) and normalised_before(each.measures) for each in voxels])
-        if before.any():
-            found = "z-scored before, inside of a mask: the air lies in the middle of the intensities"
-            advice = "Head and air cannot be told apart so. Give the scan as it was before: tfmri normalises itself."
-            findings.append(about("normalised_before", Harm.DOUBTFUL, table, before, found, "dark air", advice))
-    return findings
+    spoilt = list(_unreadable(table, headers, voxels))
+    sound = ~table["scan"].isin([scan for finding in spoilt for scan in finding.scans]).to_numpy()
+    readable = table[sound].reset_index(drop=True), headers[sound].reset_index(drop=True)
+    findings = [*spoilt, *_shadowed(table, headers), *_forms(*readable), *_grids(*readable), *_axes(*readable)]
+    return findings + list(_views(table, voxels)) if voxels else findings
 
 
 def about(
@@ -82,15 +79,17 @@ def _unreadable(table: pd.DataFrame, headers: pd.DataFrame, voxels: Sequence[Vox
         yield about(check, Harm.SPOILS, table, concerned, *texts)
 
 
-def _headers(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
-    sound = (headers["problem"] == "").to_numpy()
+def _shadowed(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
     shadowed = headers["shadowed"].to_numpy(bool)
     if shadowed.any():
         found = "a .nii lies beside the .nii.gz of the same name"
         advice = "tfmri reads the one that is named, other programs may read the other. Remove what is not meant."
         yield about("shadowed_scan", Harm.DOUBTFUL, table, shadowed, found, "one file of a name", advice)
 
-    none = sound & (headers["qform_code"] <= 0).to_numpy() & (headers["sform_code"] <= 0).to_numpy()
+
+def _forms(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
+    """What qform and sform leave open."""
+    none = (headers[["qform_code", "sform_code"]] <= 0).all(axis=1).to_numpy()
     if none.any():
         found = "neither qform nor sform is set: which side is left, and where the axes point, is a guess"
         advice = "Convert it again from the scanner's images, or find out and set it (nib-convert, fslorient)."
@@ -105,15 +104,12 @@ def _headers(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
         far = float(headers["forms_differ_mm"][differ].max())
         found = f"qform and sform place its voxels up to {far:.3g} mm apart"
         advice = "tfmri takes the sform. That is as it should be where it was registered to a template, in all scans."
-        yield about(
-            "forms_disagree", Harm.DOUBTFUL, table, differ, found, f"at most {APART:g} mm", advice, millimetres=far
-        )
-    yield from _oblique(table, headers)
-    yield from _spacing(table, headers)
-    yield from _axes(table, headers, sound)
+        agree = f"at most {APART:g} mm"
+        yield about("forms_disagree", Harm.DOUBTFUL, table, differ, found, agree, advice, millimetres=far)
 
 
-def _oblique(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
+def _grids(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
+    """Angles, voxels and fields of view that are not usual for a head."""
     degrees = headers["oblique_degrees"].to_numpy(float)
     tilted, oblique = degrees > TILTED, (degrees > OBLIQUE) & (degrees <= TILTED)
     if tilted.any():
@@ -124,9 +120,6 @@ def _oblique(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
         found = f"oblique, by up to {np.max(degrees[oblique]):.1f}°"
         advice = "Nothing to do: preparing resamples it onto the axes of the world."
         yield about("oblique", Harm.NOTE, table, oblique, found, "", advice)
-
-
-def _spacing(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
     spacing = headers[["spacing_x", "spacing_y", "spacing_z"]].to_numpy(float)
     view = headers[["field_of_view_x", "field_of_view_y", "field_of_view_z"]].to_numpy(float)
     low, high = spacing.min(axis=1), spacing.max(axis=1)
@@ -145,10 +138,10 @@ def _spacing(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
         yield about("odd_field_of_view", Harm.DOUBTFUL, table, odd, found, expected, advice)
 
 
-def _axes(table: pd.DataFrame, headers: pd.DataFrame, sound: np.ndarray) -> Iterator[Finding]:
+def _axes(table: pd.DataFrame, headers: pd.DataFrame) -> Iterator[Finding]:
     """Scans that are stored unlike the rest of their site; a note where that is common."""
     odd, told = np.zeros(len(table), bool), []
-    for site, group in headers["axes"][sound].groupby(table["site"].to_numpy()[sound]):
+    for site, group in headers["axes"].groupby(table["site"].to_numpy()):
         counts = group.value_counts()
         rare = group.map(counts) <= ODD * len(group)
         if len(group) >= ENOUGH and rare.any():
@@ -159,25 +152,34 @@ def _axes(table: pd.DataFrame, headers: pd.DataFrame, sound: np.ndarray) -> Iter
         found = f"axes stored as {'; '.join(told)}"
         advice = "tfmri turns them all alike. But another converter was used: look whether it kept left and right."
         yield about("other_axes", Harm.DOUBTFUL, table, odd, found, "", advice)
-    counts = headers["axes"][sound & ~odd].value_counts()
+    counts = headers["axes"][~odd].value_counts()
     if len(counts) > 1:
-        kinds = ", ".join(f"{count} {axes}" for axes, count in counts.items())
+        kinds = ", ".join(
+            f"{count} {axes}" for axes, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        )
         found, advice = f"axes are stored as {kinds}", "Nothing to do: reading turns all of them to RAS."
-        yield about("mixed_axes", Harm.NOTE, table, sound & ~odd, found, "", advice)
+        yield about("mixed_axes", Harm.NOTE, table, ~odd, found, "", advice)
 
 
-def _fields_of_view(table: pd.DataFrame, voxels: Sequence[Voxels]) -> Iterator[Finding]:
-    """Heads that are cut so deep that the brain is."""
-    nothing = {name: np.nan for name in ("skull", "cut_top", "cut_side", "cut_bottom", "head_height_mm")}
-    measures = pd.DataFrame([nothing | each.measures for each in voxels])
-    deep = np.where(measures["skull"] < 0.5, CUT_BRAIN, CUT_HEAD)
-    low = measures["head_height_mm"] < SHORTEST * measures.get("head_length_mm", np.nan)
-    below = (measures["cut_bottom"] > CUT_BELOW) & ((measures["skull"] < 0.5) | low)
-    for name, concerned in [
-        ("above", (measures["cut_top"] > deep).to_numpy()),
-        ("at a side", (measures["cut_side"] > deep).to_numpy()),
-        ("below", below.to_numpy()),
+def _views(table: pd.DataFrame, voxels: Sequence[Voxels]) -> Iterator[Finding]:
+    """Heads that cannot be told from the air, and heads that are cut so deep that the brain is."""
+    before = np.array([bool(each.measures) and normalised_before(each.measures) for each in voxels])
+    if before.any():
+        found = "z-scored before, inside of a mask: the air lies in the middle of the intensities"
+        advice = "Head and air cannot be told apart so. Give the scan as it was before: tfmri normalises itself."
+        yield about("normalised_before", Harm.DOUBTFUL, table, before, found, "dark air", advice)
+
+    needed = ("skull", "cut_top", "cut_side", "cut_bottom", "head_height_mm", "head_length_mm")
+    measures = pd.DataFrame([{name: each.measures.get(name, np.nan) for name in needed} for each in voxels])
+    brain = measures["skull"] < SKULL
+    deep = np.where(brain, CUT_BRAIN, CUT_HEAD)
+    short = measures["head_height_mm"] < SHORTEST * measures["head_length_mm"]
+    for name, cut in [
+        ("above", measures["cut_top"] > deep),
+        ("at a side", measures["cut_side"] > deep),
+        ("below", (measures["cut_bottom"] > CUT_BELOW) & (brain | short)),
     ]:
+        concerned = cut.to_numpy() & ~before
         if concerned.any():
             found = f"the field of view ends {name} within the brain"
             advice = "Look at it. A scan that lacks part of the brain tells less, and otherwise than the rest."

@@ -10,11 +10,12 @@ a few scans say less of what is usual than many do: the limit is 5 (1 + 4 / n) s
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from tfmri.checks.files import about
+from tfmri.checks.files import SKULL, about
 from tfmri.checks.finding import Finding, Harm
 from tfmri.checks.turns import GAIN, cube, find_turns
 from tfmri.checks.voxels import SMALL, Voxels
@@ -23,10 +24,10 @@ FEWEST = 10  # scans of a site or of a kind, to compare a scan with
 LIMIT = 5.0  # standard deviations
 USUAL = 0.8  # share of a site's scans with one spacing, to call that usual
 ALIKE = 0.05  # spacings that differ by a smaller fraction are one
-SKULL = 0.5  # skull score from which on there is one
 CERTAIN = (0.35, 0.65)  # skull scores below and above which a scan counts for a mixture
 UNLIKE = 0.8  # correlation with the median head, below which a scan may be unlike the rest
-FOREIGN = 0.03  # gain by a turn onto heads of another kind, say a whole head onto brains, to believe it
+FOREIGN = 0.08  # gain by a turn onto heads of another kind, which a turned head may be taken for, to believe it
+TEMPLATE = 0.04  # gain by a turn of brains onto MNI152
 
 
 @dataclass(frozen=True)
@@ -200,20 +201,24 @@ def _turned(table: pd.DataFrame, voxels: Sequence[Voxels]) -> tuple[np.ndarray, 
         reference = references[head != foreign]
         for i, turn in zip(members, find_turns([cubes[i] for i in members], reference), strict=True):
             if turn.gain > (FOREIGN if foreign else GAIN):
-                ways.setdefault((str(turn), "the axes of the rest"), []).append(i)
-        if not foreign:
+                ways.setdefault((str(turn), "a head that lies like the rest"), []).append(i)
+        if not (foreign or head):  # the template is a brain; whole heads fit it in other ways nearly as well
             turn = find_turns([reference], _upright())[0]
-            if turn.gain > FOREIGN:
-                ways[str(turn), "a head that stands upright"] = members
+            if turn.gain > TEMPLATE:
+                ways[str(turn), "a brain that stands upright"] = members
     findings, turned = [], np.zeros(len(table), bool)
-    advice = "Look at it. The orientation in its header is wrong: convert it again, or mend sform and qform."
+    advice = (
+        "Look at it. If the head does not just nod, its header is wrong: convert it again, or mend sform and qform."
+    )
     for (way, expected), positions in ways.items():
         concerned = np.isin(np.arange(len(table)), positions)
-        findings.append(about("wrong_orientation", Harm.DOUBTFUL, table, concerned, way, expected, advice))
+        found = f"would fit better if {way}"
+        findings.append(about("wrong_orientation", Harm.DOUBTFUL, table, concerned, found, expected, advice))
         turned |= concerned
     return turned, findings
 
 
+@cache
 def _upright() -> np.ndarray:
     """What lies right for sure: MNI152."""
     from tfmri.images.prepare import prepare
