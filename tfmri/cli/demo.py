@@ -13,7 +13,10 @@ from tfmri.cli.parameters import Workers
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the cohort goes.")],
     variant: Annotated[
-        str, typer.Option(help="demo, or null: labels that have nothing to do with the scans.")
+        str,
+        typer.Option(
+            help="demo; null: chance is all there is; leaky: people under two ids; confounded: the site tells the sex."
+        ),
     ] = "demo",
     subjects: Annotated[int | None, typer.Option(min=10, help="How many people.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other people.")] = 0,
