@@ -4,6 +4,7 @@ Workers are fresh processes ("spawn": the caller may hold TensorFlow's threads),
 one needs the usual ``if __name__ == "__main__":``.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TypeVar
 
 from tfmri.errors import InputError, Problem
@@ -51,6 +53,7 @@ def in_processes(
 
 
 def _start_worker() -> None:
+    _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool in order
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -61,3 +64,11 @@ def _leave_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _keep_memory() -> None:
+    """Lets glibc keep what it freed: fresh pages for the arrays of every scan take an eighth of the time."""
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        library.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

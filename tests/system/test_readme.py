@@ -1,4 +1,4 @@
-"""Every command of README and docs that needs neither a cluster nor a person at a browser, in order, on a fresh copy."""
+"""Every command of README and docs that needs neither a cluster nor a person at a browser, on a fresh copy."""
 
 import os
 import re

@@ -76,7 +76,9 @@ class Report:
         ]
         told = f" ({', '.join(sides)})" if (split != "").any() else ""
         scans, people = counted(len(self.table), "scan"), counted(self.table["subject"].nunique(), "subject")
-        return f"{self.labels}: {scans} of {people}{told}; target {self.target}"
+        here = Path.cwd()
+        labels = self.labels.relative_to(here) if self.labels.is_relative_to(here) else self.labels
+        return f"{labels}: {scans} of {people}{told}; target {self.target}"
 
 
 def counted(count: int, what: str) -> str:

@@ -11,13 +11,13 @@ nibabel reads the headers; NumPy alone reads the voxels, which is several times 
 import logging
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from tfmri import archives
 from tfmri.errors import InputError, Problem
@@ -140,13 +140,13 @@ def _unpacked(content: bytes, path: Path) -> Iterator[bytes]:
     """
     at, source = 0, memoryview(content)
     while content.startswith(GZIP, at):
-        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        unpacker = zlib_ng.decompressobj(16 + zlib_ng.MAX_WBITS)
         while not unpacker.eof:
             if at >= len(content):
                 raise _refusal(path, "a packed file that is cut short", EXPECTED, COPY_AGAIN)
             try:
                 yield unpacker.decompress(source[at : at + STEP])
-            except zlib.error as error:
+            except zlib_ng.error as error:  # type: ignore[misc]  # its stub says `error: Exception`, an instance
                 raise _refusal(path, f"a packed file that is damaged ({error})", EXPECTED, COPY_AGAIN) from error
             at = min(at + STEP, len(content))
         at -= len(unpacker.unused_data)
