@@ -99,13 +99,12 @@ TISSUE = {  # FreeSurfer's numbers -> T1, T2, FLAIR
 
 
 @REAL
-@pytest.mark.parametrize("number", [1, 5])
-def test_heads_rendered_from_anatomy_are_told_from_their_brains(number):
-    stored = nib.load(Path(DATA) / f"labelmaps/training_seg_0{number}.nii.gz")
+def test_heads_rendered_from_anatomy_are_told_from_their_brains():
+    stored = nib.load(Path(DATA) / "labelmaps/training_seg_01.nii.gz")
     labels = np.asarray(nib.as_closest_canonical(stored).dataobj)[::2, ::2, ::2].astype(int)
     affine = nib.as_closest_canonical(stored).affine @ np.diag([2.0, 2, 2, 1])
     brain = (labels > 0) & (labels < 500) & (labels != 24)
-    rng = np.random.default_rng(number)
+    rng = np.random.default_rng(0)
     for contrast in range(3):
         table = np.zeros(600)
         for numbers, values in TISSUE.items():

@@ -16,7 +16,7 @@ from itertools import permutations, product
 import numpy as np
 
 SIDE = 28  # voxels of the cube, of two small ones each
-GAIN = 0.05  # what is right stays below 0, what is turned comes above 0.07; a head nodding by 35° reaches this too
+GAIN = 0.025  # what is right stays below 0, what is turned comes above 0.02; a head nodding by 30° may, too
 AXES = ("left to right", "back to front", "bottom to top")
 REVERSED = ("right to left", "front to back", "top to bottom")
 
