@@ -160,12 +160,13 @@ def _judge(target: str, goal: Thing, variable: Variable, test: Test, effect: flo
     harm = Harm.NOTE if told < LITTLE[number] else Harm.DOUBTFUL
     if variable.visible and told >= WELL[number]:
         harm = Harm.SPOILS
-    how = f"R² {effect:.2f}, where chance is 0" if number else f"balanced accuracy {effect:.2f}, chance {chance:.2f}"
+    score = "an R²" if number else "a balanced accuracy"
     verb = "and neighbours in it go" if test.name.startswith("serial") else "goes"
-    found = f"{variable.name} {verb} with {target}: it alone tells it with {how}. {_spelled_out(goal, variable)}"
-    found += (
-        f"{test.name} = {test.value:.3g}, p = {p:.1g} with {tests} tests corrected for, {len(goal.values)} subjects"
+    found = (
+        f"{variable.name} {verb} with {target}, and alone tells it with {score} of {effect:.2f} (chance {chance:.2g}). "
     )
+    found += _spelled_out(goal, variable)
+    found += f"{test.name} = {test.value:.3g}, p = {p:.1g} (corrected for {tests} tests), {len(goal.values)} subjects"
     numbers = {
         "statistic": test.value,
         "p": test.p,

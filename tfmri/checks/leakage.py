@@ -16,7 +16,7 @@ from tfmri.checks.likeness import FEWEST, likeness
 from tfmri.checks.voxels import Voxels
 
 SAME_PERSON = (
-    0.65  # correlation of what is particular to two scans; measured: two people 0.46 at most, one 0.8 and more
+    0.65  # correlation of what is particular to two scans; measured: two people 0.49 at most, one 0.8 and more
 )
 SPREADS = 4.5  # robust standard deviations above what is usual, likewise
 SAME_IMAGE = 0.98  # measured: one image at two resolutions 0.989 and more, one person on two days 0.96 at most
