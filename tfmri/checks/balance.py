@@ -14,6 +14,7 @@ SIDES = ("train", "validation", "test")
 IMBALANCED = 3.0  # the largest class has so many times the subjects of the smallest
 VERY_IMBALANCED = 9.0
 SURE = 0.005  # p below which two distributions are said to differ; a sound split does so once in 200 times
+NEAR = 0.05  # of the training range: what lies so near to it is not far outside; likewise, so few scans are not many
 DRAWN = 5000  # tables drawn for a p value
 WIDE = 0.1  # half a 95 % interval of the test accuracy, above which it is told
 
@@ -85,8 +86,10 @@ def _outside(table: pd.DataFrame, target: str, where: str) -> list[Finding]:
     found = f"{len(outside)} scans of validation and test lie outside the training range ({least:g} to {most:g})"
     expected = f"{trained.min():g} to {trained.max():g}, as in train"
     advice = "A network cannot be expected to extrapolate; soft labels refuse such numbers."
-    harm = Harm.DOUBTFUL if len(outside) > 0.05 * len(others) + 1 else Harm.NOTE
-    numbers = {"n": len(outside), "lowest": least, "highest": most}
+    near = NEAR * (trained.max() - trained.min())
+    far = int(((outside[target] < trained.min() - near) | (outside[target] > trained.max() + near)).sum())
+    harm = Harm.DOUBTFUL if far > NEAR * len(others) else Harm.NOTE
+    numbers = {"n": len(outside), "far": far, "lowest": float(least), "highest": float(most)}
     return [Finding("outside_training_range", harm, where, found, expected, advice, tuple(outside["scan"]), numbers)]
 
 
