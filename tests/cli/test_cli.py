@@ -10,7 +10,9 @@ import yaml
 from tfmri.cli import main
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["evaluate"], ["labels"], ["labels", "bids"], ["demo"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["train"], ["evaluate"], ["labels"], ["labels", "bids"], ["demo"], ["check"], ["new"]]
+)
 def test_help_answers_without_any_of_the_heavy_packages(arguments):
     code = (
         "import sys, atexit\n"

@@ -171,7 +171,7 @@ def inspect_labels(
     table["scan"] = scan_names(table)
     others = cells.drop(columns=list(dict.fromkeys(found.values())))
     extra = {found[name]: name for name in found if name not in table}
-    ours = {*table, *extra.values()}
+    ours = {*table, *extra.values(), "fold"}  # which a run adds
     taken = {name: names.kept_as(str(name), {*ours, *others}) for name in others if name in ours}
     noted += [f"{path.name}: its column '{old}' is kept as '{new}'." for old, new in taken.items()]
     table = table.join(others.rename(columns=taken)).join(cells[list(extra)].rename(columns=extra))

@@ -15,12 +15,11 @@ from tfmri.checks.finding import Finding, Harm, from_problem
 from tfmri.checks.labels import label_findings
 from tfmri.checks.page import page
 from tfmri.checks.report import Report, as_json, counted
-from tfmri.cohort.splits import assign_folds, assign_splits
 from tfmri.cohort.table import FIRST, Inspection, inspect_labels
 from tfmri.errors import InputError
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
-from tfmri.workflows.cohort import image_columns, labels_file
+from tfmri.workflows.cohort import image_columns, labels_file, with_sides
 
 
 def check(
@@ -115,19 +114,11 @@ def _look_at_channel(
 def _with_split(inspection: Inspection, experiment: Experiment) -> tuple[pd.DataFrame, list[Finding]]:
     """The cohort's table with the split that training would make, and why it would make none."""
     assert inspection.cohort is not None
-    table, split = inspection.cohort.table, experiment.split
+    table = inspection.cohort.table
     if inspection.problems.keys() & {"unknown_split", "split_in_part", "subject_on_two_sides"}:
         return table, []  # told already; what is filled in stays
-    stratify = split.stratify
-    if stratify is None:
-        stratify = [experiment.target, *(["site"] if table["site"].nunique() > 1 else [])]
     try:
-        if split.folds is None:
-            sides = assign_splits(table, split.test, split.validation, stratify, split.seed)
-        else:  # every fold is validated on once, so that test alone stands apart
-            folds = assign_folds(table, split.test, split.folds, stratify, split.seed)
-            sides = folds.where(folds == "test", "train")
-        return table.assign(split=sides), []
+        return with_sides(table, experiment).drop(columns="fold"), []
     except InputError as error:
         return table, [from_problem(problem, "no_split", Harm.SPOILS) for problem in error.problems]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tfmri.cohort.splits import assign_folds, assign_splits
 from tfmri.cohort.table import Cohort, read_labels
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.schema import Experiment
@@ -58,6 +59,22 @@ def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
     for note in cohort.notes:
         print(f"note: {note}")
     return cohort, path
+
+
+def with_sides(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """A cohort's table with `split` (train, validation or test) and `fold` as training takes them.
+
+    With folds, each of them is validated on once: `split` says train or test, and `fold` is '1', '2', ... of what is
+    not test; without, `fold` is ''.
+    """
+    split, stratify = experiment.split, experiment.split.stratify
+    if stratify is None:
+        stratify = [experiment.target, *(["site"] if table["site"].nunique() > 1 else [])]
+    if split.folds is None:
+        return table.assign(split=assign_splits(table, split.test, split.validation, stratify, split.seed), fold="")
+    parts = assign_folds(table, split.test, split.folds, stratify, split.seed)
+    testing = parts == "test"
+    return table.assign(split=testing.map({True: "test", False: "train"}), fold=parts.mask(testing, ""))
 
 
 def image_columns(experiment: Experiment) -> tuple[dict[str, str], list[str]]:

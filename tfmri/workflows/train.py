@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfmri.cohort.splits import assign_folds, assign_splits, of_fold
+from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import difference, dump, load_experiment
 from tfmri.experiment.schema import Experiment
@@ -21,7 +21,7 @@ from tfmri.pipeline.samples import Samples, make_samples
 from tfmri.runs.cohort import rows_of, write_cohort
 from tfmri.runs.directory import Fit, Run, create_run, new_name, point_latest, run_at
 from tfmri.runs.provenance import describe, installed_versions, now, resume_command, uncommitted_changes
-from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table
+from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
 
 
@@ -95,16 +95,7 @@ def _begin(run: Run, experiment: Experiment, fold: int | None) -> Learner | None
         What learns on the training part of `fold`; None if another process wrote the same run first.
     """
     cohort, labels = load_cohort(experiment)
-    split, stratify = experiment.split, experiment.split.stratify
-    if stratify is None:
-        stratify = [experiment.target, *(["site"] if cohort.table["site"].nunique() > 1 else [])]
-    if split.folds is None:
-        sides = assign_splits(cohort.table, split.test, split.validation, stratify, split.seed)
-        table = cohort.table.assign(split=sides, fold="")
-    else:
-        parts = assign_folds(cohort.table, split.test, split.folds, stratify, split.seed)
-        testing = parts == "test"
-        table = cohort.table.assign(split=testing.map({True: "test", False: "train"}), fold=parts.mask(testing, ""))
+    table = with_sides(cohort.table, experiment)
     for each in experiment.folds:
         _check_sides(of_fold(table, each), experiment)
     print(_cohort_line(table), flush=True)
@@ -114,7 +105,7 @@ def _begin(run: Run, experiment: Experiment, fold: int | None) -> Learner | None
     def write(new: Run) -> None:
         write_text(new.experiment, dump(experiment))
         write_cohort(new, table, cached)
-        write_json(new.provenance, describe(labels, {"seed": experiment.seed, "split.seed": split.seed}))
+        write_json(new.provenance, describe(labels, {"seed": experiment.seed, "split.seed": experiment.split.seed}))
         write_text(new.requirements, installed_versions())
         write_text(new.warnings, "".join(f"{note}\n" for note in cohort.notes))
         changes = uncommitted_changes()
