@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -314,6 +315,8 @@ def finished(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp_path, scan, program, blow):
     paths = [scan(number) for number in range(16)]
+    paths[-1].rename(aside := tmp_path / "aside")
+    os.mkfifo(paths[-1])  # whoever reads it waits, so that the program cannot end before it is stopped
     cache = tmp_path / "cache"
     killed = program(cache, 2, paths)
     deadline = time.monotonic() + 60
@@ -325,6 +328,11 @@ def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp
         killed.kill()  # the program alone: its workers are to notice
     else:
         os.killpg(killed.pid, blow)  # all of them, as Ctrl-C in a terminal does
+        while killed.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):  # nobody reads it yet
+                os.close(os.open(paths[-1], os.O_WRONLY | os.O_NONBLOCK))
+            time.sleep(0.01)
+    aside.replace(paths[-1])
     assert killed.communicate()[1].count("Traceback") <= 1
     assert killed.returncode == -blow
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
