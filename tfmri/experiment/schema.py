@@ -41,7 +41,7 @@ class Section(BaseModel):
 class Data(Section):
     """Which scans, and what is known of them."""
 
-    labels: str  # a labels.csv (relative to the current folder), or `demo`, `demo:null`: the embedded phantom cohort
+    labels: str  # a labels.csv (relative to the current folder), or `demo`, `demo:VARIANT`: the embedded phantom cohort
     columns: dict[str, str] = {}  # our name -> the file's name, where it is none of the usual ones
     where: str | None = None  # rows to keep, a pandas query
 
