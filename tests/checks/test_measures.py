@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tfmri.checks.measures import MEASURES, measure, normalised_before
-from tfmri.images.prepare import find_head
+from tfmri.images.head import find_head
 from tfmri.images.read import Volume
 
 MIDDLE = np.array([5.0, -7.0, 11.0])

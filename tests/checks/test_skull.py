@@ -9,7 +9,7 @@ from drawn_heads import AFFINE, T1, T2, draw_head
 from scipy import ndimage
 
 from tfmri.checks.skull import skull_score
-from tfmri.images.prepare import find_head
+from tfmri.images.head import find_head
 from tfmri.images.read import Volume, read_volume
 
 DATA = os.environ.get("TFMRI_TEST_DATA")

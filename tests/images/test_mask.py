@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from tfmri.errors import InputError
+from tfmri.images.head import find_head
 from tfmri.images.mask import block_means, head_mask, magnified, read_mask, tool_mask
-from tfmri.images.prepare import find_head
 from tfmri.images.read import Volume, read_volume
 
 SHAPE = (60, 70, 64)

@@ -16,7 +16,8 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 
 from tfmri.images.geometry import to_world
-from tfmri.images.prepare import Preparation, antialiasing, prepare
+from tfmri.images.grid import antialiasing
+from tfmri.images.prepare import Preparation, prepare
 from tfmri.images.read import read_volume
 
 SHAPE = (41, 46, 37)  # no multiples of the blocks in which the head is looked for

@@ -6,11 +6,11 @@ import pytest
 from scipy import ndimage
 
 from tfmri.errors import InputError
-from tfmri.images import registration
 from tfmri.images.geometry import straightened, to_world
-from tfmri.images.prepare import Preparation, find_head, prepare, prepare_files
+from tfmri.images.head import find_head
+from tfmri.images.prepare import Preparation, prepare, prepare_files
 from tfmri.images.read import Volume, read_volume
-from tfmri.images.registration import Registration
+from tfmri.images.registration import Registration, template
 
 SHAPE = (50, 56, 50)
 GRID = {"spacing": (4, 4, 4), "shape": (40, 48, 40)}
@@ -149,7 +149,7 @@ def onto(monkeypatch):
 
     def to(matrix, quality=0.9):
         found = Registration(matrix, quality)
-        monkeypatch.setattr(registration, "register_to_template", lambda volume, head, mask: found)
+        monkeypatch.setattr("tfmri.images.prepare.register_to_template", lambda volume, head, mask: found)
 
     return to
 
@@ -161,8 +161,8 @@ def test_a_registered_scan_lies_on_the_templates_grid_after_one_interpolation(he
     onto(matrix)
     prepared = prepare(volume, with_(registration="mni152"))
     middle = to_world(prepared.affine, (np.array(prepared.image.shape[:3]) - 1) / 2)
-    template = find_head(registration.template())
-    np.testing.assert_allclose(middle[:2], ((template.low + template.high) / 2)[:2], atol=4)
+    around = find_head(template())
+    np.testing.assert_allclose(middle[:2], ((around.low + around.high) / 2)[:2], atol=4)
     excess = np.maximum(prepared.image[..., 0].astype(np.float64) - 130, 0)
     spot = to_world(prepared.affine, np.array(ndimage.center_of_mass(excess)))
     np.testing.assert_allclose(to_world(matrix, spot), head.spot, atol=0.4)

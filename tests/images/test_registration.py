@@ -8,8 +8,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tfmri.images.geometry import to_world
+from tfmri.images.head import find_head
 from tfmri.images.mask import block_means
-from tfmri.images.prepare import find_head
 from tfmri.images.read import Volume, read_volume
 from tfmri.images.registration import register_to_template, template
 

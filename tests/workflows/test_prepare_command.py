@@ -125,12 +125,12 @@ def test_a_job_begins_with_the_cohorts_archive_and_prepares_only_what_was_not_in
 def test_a_registration_that_failed_is_told_with_the_scans_name(project, monkeypatch, caplog):
     import numpy as np
 
-    from tfmri.images import registration
+    from tfmri.images.registration import Registration
 
     def fails_for_one(volume, head, mask):
-        return registration.Registration(np.eye(4), 0.05 if volume.path.name == "03.nii.gz" else 0.9)
+        return Registration(np.eye(4), 0.05 if volume.path.name == "03.nii.gz" else 0.9)
 
-    monkeypatch.setattr(registration, "register_to_template", fails_for_one)
+    monkeypatch.setattr("tfmri.images.prepare.register_to_template", fails_for_one)
     experiment = load_experiment(Path("experiments/few.yaml"), ["image.registration=mni152"])
     for _ in range(2):  # from the cache as well
         caplog.clear()

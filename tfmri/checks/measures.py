@@ -9,8 +9,8 @@ import numpy as np
 
 from tfmri.checks.skull import skull_score
 from tfmri.images.geometry import spacing_of, to_world
+from tfmri.images.head import BLOCK, SKULL_CAP, Head
 from tfmri.images.mask import block_means
-from tfmri.images.prepare import BLOCK, SKULL_CAP, Head
 from tfmri.images.read import Volume
 
 MEASURES = {  # name -> what it is

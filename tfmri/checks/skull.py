@@ -17,7 +17,7 @@ neither for clean air nor for a usual size.
 import numpy as np
 
 from tfmri.images.geometry import to_world
-from tfmri.images.prepare import Head
+from tfmri.images.head import Head
 from tfmri.images.read import Volume
 
 RAYS, PATCHES = 640, 24

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tfmri.checks.measures import measure
 from tfmri.errors import InputError, Problem
+from tfmri.images.grid import antialiasing, place_grid, resample
+from tfmri.images.head import find_head
+from tfmri.images.normalise import normalise
 from tfmri.images.prepare import Preparation
 from tfmri.images.read import Volume, read_volume
 from tfmri.machine import processors
@@ -75,15 +79,12 @@ def _examine(path: str) -> Voxels:
 
 def examine_volume(volume: Volume) -> Voxels:
     """What `volume` holds."""
-    from tfmri.checks.measures import measure
-    from tfmri.images.prepare import find_head, normalise, place_grid
-
     voxels = Voxels(digest=digest_of(volume))
     try:
         head = find_head(volume)
-        fine, outside = _on_grid(volume, place_grid(volume, head, FINE), FINE, head.background)
+        fine, outside = _on_grid(volume, place_grid(volume, head, FINE.spacing, FINE.shape), FINE, head.background)
         voxels = replace(voxels, measures=measure(volume, head), planes=_planes(fine.data, outside))
-        small, _ = _on_grid(fine, place_grid(volume, head, SMALL), SMALL, head.background)
+        small, _ = _on_grid(fine, place_grid(volume, head, SMALL.spacing, SMALL.shape), SMALL, head.background)
         return replace(voxels, small=normalise(small.data, head, volume, SMALL.normalise)[0])
     except InputError as error:
         planes = voxels.planes if voxels.planes.size else _planes(volume.data, np.zeros(volume.data.shape, bool))
@@ -92,8 +93,6 @@ def examine_volume(volume: Volume) -> Voxels:
 
 def _on_grid(volume: Volume, affine: np.ndarray, grid: Preparation, air: float) -> tuple[Volume, np.ndarray]:
     """`volume` on the grid, and where its field of view does not reach."""
-    from tfmri.images.prepare import antialiasing, resample
-
     image, outside = resample(volume, affine, grid.shape, antialiasing(volume.affine, grid.spacing))
     image[outside] = air
     return Volume(image, affine, volume.path), outside

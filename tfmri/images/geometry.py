@@ -3,7 +3,7 @@
 - An array is ``(x, y, z)`` or ``(x, y, z, channel)``, a batch ``(batch, x, y, z, channel)``; shapes in settings are
   ``[x, y, z]``.
 - Axes are RAS+: x grows to the subject's right, y to the front, z up. World coordinates are RAS+ too, in mm. (SimpleITK
-  stores (z, y, x) and its world is LPS: none of that leaves ``prepare.py``.)
+  stores (z, y, x) and its world is LPS: none of that leaves the functions that call it.)
 - An affine is ``(4, 4)`` and maps voxel indices to mm. Index (0, 0, 0) is the *centre* of the first voxel, so that the
   field of view begins half a voxel before it.
 - A prepared image's axes are parallel to the world's, or those of the frame that its settings ask for. A volume as read

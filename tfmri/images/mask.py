@@ -8,16 +8,13 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfmri.errors import InputError, Problem
 from tfmri.images.geometry import spacing_of
+from tfmri.images.head import Head, refusal
 from tfmri.images.read import Volume, read_volume
-
-if TYPE_CHECKING:
-    from tfmri.images.prepare import Head  # which imports this module
 
 BLOCK = 2.0  # mm, the size of the blocks on which the head's outline is found
 GAP = 8.0  # mm, half the width of openings that are closed before cavities are filled
@@ -31,7 +28,7 @@ INSTALL = {
 }
 
 
-def head_mask(volume: Volume, head: "Head") -> np.ndarray:
+def head_mask(volume: Volume, head: Head) -> np.ndarray:
     """All of the head, or of the extracted brain, its cavities included.
 
     On blocks of about 2 mm: what is brighter than `head.threshold`, its large pieces, closed across gaps of 16 mm and
@@ -47,7 +44,7 @@ def head_mask(volume: Volume, head: "Head") -> np.ndarray:
     opened = ndimage.binary_opening(bright)
     pieces, count = ndimage.label(opened if opened.any() else bright)
     if not count:
-        raise _refusal(volume, "no head stands out from the background", "a head", "Look at the scan.")
+        raise refusal(volume, "no head stands out from the background", "a head", "Look at the scan.")
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     blocks = ndimage.binary_propagation((sizes >= PIECE * sizes.max())[pieces], mask=bright)
@@ -169,17 +166,13 @@ def tool_mask(command: str, volume: Volume) -> np.ndarray:
         said = (ran.stderr.strip() or ran.stdout.strip())[-500:]
         if ran.returncode:
             found = f"{words[0]} ended with exit code {ran.returncode}" + (f" and said: {said}" if said else "")
-            raise _refusal(volume, found, "a mask", f"Try the command by hand: {command}")
+            raise refusal(volume, found, "a mask", f"Try the command by hand: {command}")
         if not mask.exists():
             found = f"{words[0]} wrote no mask" + (f"; it said: {said}" if said else "")
-            raise _refusal(volume, found, "a file at {mask}, .nii.gz", f"Try the command by hand: {command}")
+            raise refusal(volume, found, "a file at {mask}, .nii.gz", f"Try the command by hand: {command}")
         return _on_grid(read_volume(mask), volume, f"{volume.path or 'the scan'}, mask by {words[0]}")
 
 
 def _no_command(command: str, found: str) -> InputError:
     expected = "a program and its arguments, with {scan} and {mask} among them"
     return InputError(Problem(f"mask '{command}'", found, expected, 'As in "mri_synthstrip -i {scan} -m {mask}".'))
-
-
-def _refusal(volume: Volume, found: str, expected: str, advice: str) -> InputError:
-    return InputError(Problem(str(volume.path or "the scan"), found, expected, advice))

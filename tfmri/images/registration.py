@@ -18,17 +18,15 @@ the metric as ITK has it; Jenkinson & Smith 2001, Medical Image Analysis 5(2), f
 import itertools
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfmri.images.geometry import spacing_of, to_world
+from tfmri.images.head import Head
 from tfmri.images.mask import block_means
 from tfmri.images.read import Volume
 from tfmri.images.threads import one_thread
-
-if TYPE_CHECKING:
-    from tfmri.images.prepare import Head  # which imports this module
 
 THRESHOLD = 0.27  # see `Registration`
 LEVELS = (8, 4, 3)  # mm
@@ -78,7 +76,7 @@ def template() -> Volume:
     return Volume(np.asarray(image.dataobj, np.float32), np.asarray(image.affine, np.float64))
 
 
-def register_to_template(volume: Volume, head: "Head", mask: np.ndarray | None = None) -> Registration:
+def register_to_template(volume: Volume, head: Head, mask: np.ndarray | None = None) -> Registration:
     """The affine that takes MNI152 onto `volume`.
 
     Args:
@@ -123,7 +121,7 @@ def _fixed(spacing: int) -> _Fixed:
     return _Fixed(_blurred(image, spacing**2 / 12, spacing, factors), brain >= 0.5, near, affine)
 
 
-def _coarse(data: np.ndarray, affine: np.ndarray, head: "Head", spacing: int) -> tuple[np.ndarray, np.ndarray]:
+def _coarse(data: np.ndarray, affine: np.ndarray, head: Head, spacing: int) -> tuple[np.ndarray, np.ndarray]:
     """`data` in blocks a little smaller than `spacing` mm, as blurred as the template there, and their affine.
 
     The brightest 0.5 % of the head are cut off: mutual information bins intensities evenly from lowest to highest.
@@ -179,7 +177,7 @@ def _entropy(probabilities: np.ndarray) -> float:
     return float(-(some * np.log(some)).sum())
 
 
-def _search(scan: tuple[np.ndarray, np.ndarray], head: "Head") -> list[Any]:
+def _search(scan: tuple[np.ndarray, np.ndarray], head: Head) -> list[Any]:
     """Similarity transforms from which to climb, the most promising first."""
     import SimpleITK as sitk
     from scipy.spatial.transform import Rotation

@@ -86,7 +86,7 @@ def _chosen_first(proposals: list[Proposal], target: str | None, sheet: Sheet) -
 def _extent(sheet: Sheet, found: Mapping[str, str]) -> Extent:
     """Spacing and size of the heads of some scans, spread over the file."""
     from tfmri.images.geometry import spacing_of
-    from tfmri.images.prepare import find_head
+    from tfmri.images.head import find_head
     from tfmri.images.read import read_volume
 
     rows = np.unique(np.linspace(0, len(sheet.cells) - 1, LOOKED_AT).round().astype(int))
