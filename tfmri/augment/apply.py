@@ -1,18 +1,23 @@
 """A recipe as one compiled function of a batch: sample parameters, resample once, change intensities.
 
-Compiled by XLA (once per shape of batch), on a CPU or GPU, callable inside a training step under any tf.distribute
-strategy. Each sample depends on its image, its seed and its background, and on nothing else in the batch.
+Compiled by XLA once per list of transforms and shape of batch (ranges and probabilities enter as numbers), on a CPU or
+GPU, callable inside a training step under any tf.distribute strategy, or in tf.data. Each sample depends on its image,
+its seed and its background, and on nothing else in the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
 
 import tensorflow as tf
 
-from tfmri.augment import intensity
+from tfmri.augment.coordinates import coordinates
+from tfmri.augment.interpolation import resample
 from tfmri.augment.philox import fold_in
-from tfmri.augment.recipe import Elastic, Recipe
-from tfmri.augment.sampling import Parameters, sample_parameters
-from tfmri.augment.spatial import SPATIAL, coordinates, resample
+from tfmri.augment.recipe import Recipe, keys_of, name_of
+from tfmri.augment.sampling import Numbers, Parameters, numbers_of, sample_parameters
+from tfmri.augment.transform import IntensityTransform, Scan
 from tfmri.errors import InputError, Problem
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -33,73 +38,118 @@ def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float])
         1e-5 in others.
 
     Raises:
-        InputError: for an elastic deformation that could fold the brain onto itself in an image of this size.
+        InputError: for a transform that cannot be applied to such images.
     """
-    _refuse_folding(recipe, shape, spacing)
+    problems = [
+        Problem(f"augment, {name_of(each)}", *problem)
+        for each in recipe
+        if (problem := each.problem(shape, spacing)) is not None
+    ]
+    if problems:
+        raise InputError(*problems)
+    program = _program(tuple(each.without_numbers(spacing) for each in recipe), tuple(shape), tuple(spacing))
+    numbers = numbers_of(recipe)
 
-    @tf.function(jit_compile=True)
     def augment(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-        images = tf.ensure_shape(images, (None, *shape, None))
-        return apply_parameters(images, sample_parameters(recipe, seeds), background, spacing)
+        return program(images, seeds, background, numbers)
 
     return augment
 
 
-def apply_parameters(
-    images: tf.Tensor, parameters: Parameters, background: tf.Tensor, spacing: Sequence[float]
-) -> tf.Tensor:
-    """`images` (batch, x, y, z, channel) augmented by `parameters`, as `sample_parameters` gives them: float32.
+@lru_cache(maxsize=32)
+def _program(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Callable:
+    """The compiled function of all recipes that are `recipe` but for their numbers."""
 
-    Spatial transforms first, one field for all channels; then gamma, bias field and noise, the same parameters for each
+    @tf.function(jit_compile=True, autograph=False)
+    def program(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor, numbers: Numbers) -> tf.Tensor:
+        images = tf.ensure_shape(images, (None, *shape, None))
+        return apply_parameters(recipe, images, sample_parameters(recipe, seeds, numbers), background, spacing)
+
+    return program
+
+
+def apply_parameters(
+    recipe: Recipe, images: tf.Tensor, parameters: Parameters, background: tf.Tensor, spacing: Sequence[float]
+) -> tf.Tensor:
+    """`images` (batch, x, y, z, channel) changed by `recipe` with `parameters`, as `sample_parameters` gives them: float32.
+
+    Spatial transforms first, one field for all channels; then the others in their order, the same parameters for each
     channel by its own range and background, but noise of its own. Slow unless inside a `tf.function(jit_compile=True)`.
     """
-    channels = images.shape[-1]
-    background = tf.reshape(background, [-1, channels])
-    places = None
-    if any(name in parameters for name in SPATIAL):
-        places = coordinates(parameters, images.shape[1:-1], spacing, tf.shape(images)[0])
-    return tf.stack(
-        [_one_channel(images[..., k], k, parameters, places, background[:, k]) for k in range(channels)], axis=-1
-    )
+    shape, channels = images.shape[1:-1], images.shape[-1]
+    background = tf.reshape(tf.cast(background, tf.float32), [-1, channels])
+    places = coordinates(recipe, parameters, shape, spacing)
+    planes = [images[..., channel] for channel in range(channels)]
+    if places is None:
+        moved = [tf.cast(plane, tf.float32) for plane in planes]
+    else:
+        moved = [resample(plane, places, background[:, channel]) for channel, plane in enumerate(planes)]
+
+    changes = [(key, each) for key, each in zip(keys_of(recipe), recipe, strict=True)
+               if isinstance(each, IntensityTransform)]  # fmt: skip
+    results = []
+    for channel, (plane, result) in enumerate(zip(planes, moved, strict=True)):
+        drawn = {key: _of_channel(each, parameters[key], channel) for key, each in changes}
+        results.append(_change(changes, result, drawn, _scan(plane, background[:, channel], spacing)))
+    return tf.stack(results, axis=-1)
 
 
-def _one_channel(
-    original: tf.Tensor, channel: int, parameters: Parameters, places: Sequence[tf.Tensor] | None, background: tf.Tensor
-) -> tf.Tensor:
-    """`original` (batch, x, y, z), resampled at its `places` and changed in intensity."""
-    result = tf.cast(original, tf.float32) if places is None else resample(original, places, background)
+def _scan(plane: tf.Tensor, background: tf.Tensor, spacing: Sequence[float]) -> Scan:
+    # of the scan as it was prepared: interpolation does not leave this range, so one pass over the batch is saved
+    background = background[:, None, None, None]
+    low = tf.cast(tf.reduce_min(plane, axis=[1, 2, 3], keepdims=True), tf.float32)
+    high = tf.cast(tf.reduce_max(plane, axis=[1, 2, 3], keepdims=True), tf.float32)
+    return Scan(tf.minimum(low, background), tf.maximum(high, background), background, tuple(spacing))
 
-    if "gamma" in parameters or "noise" in parameters:
-        # of the scan as it was prepared: interpolation does not leave this range, so one pass over the batch is saved
-        low, high = intensity.intensity_range(original, background)
-    if "gamma" in parameters:
-        exponent = parameters["gamma"]["exponent"]
-        result = intensity.gamma(result, *(t[:, None, None, None] for t in (exponent, low, high)))
-        background = intensity.gamma(background, exponent, low, high)
-    if "bias_field" in parameters:
-        result = intensity.bias_field(result, **parameters["bias_field"], background=background)
-    if "noise" in parameters:
-        sd, seeds = parameters["noise"]["sd"] * (high - low), parameters["noise"]["seed"]
-        result = intensity.noise(result, sd, fold_in(seeds, [f"channel {channel}"])[:, 0] if channel else seeds)
+
+def _of_channel(transform: IntensityTransform, drawn: Mapping[str, tf.Tensor], channel: int) -> dict[str, tf.Tensor]:
+    """Numbers as (batch, 1, 1, 1), and in further channels another seed."""
+    seeds = [name for name, random in transform.randoms().items() if random.kind == "seed"]
+    result = {}
+    for name, value in drawn.items():
+        if name in seeds and channel:
+            value = fold_in(value, [f"channel {channel}"])[:, 0]
+        result[name] = value[:, None, None, None] if value.shape.rank == 1 else value
     return result
 
 
-def _refuse_folding(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]) -> None:
-    """Refuses displacements for which cubic B-splines need not be one-to-one: 0.403 of the control points' distance.
+Changes = Sequence[tuple[str, IntensityTransform]]
 
-    Source: Choi and Lee 2000, Graphical Models 62, the bound for three dimensions.
-    """
-    for elastic in recipe:
-        if not isinstance(elastic, Elastic):
+
+def _change(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) -> tf.Tensor:
+    """`images` (batch, x, y, z) after all of `changes`; rare ones that follow each other share one pass."""
+    for rare, group in groupby(changes, lambda change: change[1].rare):
+        some = list(group)
+        if rare:
+            images = _one_by_one(some, images, {key: drawn[key] for key, _ in some}, scan)
             continue
-        distance = min((n - 1) * mm for n, mm in zip(shape, spacing, strict=True)) / (elastic.control_points - 3)
-        limit = 0.403 * distance
-        if elastic.displacement > limit:
-            raise InputError(
-                Problem(
-                    "augment, elastic",
-                    f"displacement {elastic.displacement:g} mm between control points {distance:.1f} mm apart",
-                    f"at most {limit:.1f} mm",
-                    "Beyond, the image may fold onto itself: take fewer control points or a smaller displacement.",
-                )
+        for key, transform in some:
+            happens = drawn[key]["drawn"]
+
+            def change(values: tf.Tensor) -> tf.Tensor:
+                return tf.where(happens, transform.apply(values, drawn[key], scan), values)  # noqa: B023
+
+            images = change(images)
+            if transform.pointwise:
+                scan = replace(scan, **{name: change(getattr(scan, name)) for name in ("low", "high", "background")})
+    return images
+
+
+def _one_by_one(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) -> tf.Tensor:
+    """As `_change`, computing for each sample only what it drew."""
+    batch = tf.shape(images)[0]
+    ends = tuple(tf.broadcast_to(each, [batch, 1, 1, 1]) for each in (scan.low, scan.high, scan.background))
+
+    def one(sample):
+        image, numbers, limits = sample
+        alone = tf.nest.map_structure(lambda value: value[None], numbers)
+        own = Scan(*(limit[None] for limit in limits), scan.spacing)
+        for key, transform in changes:
+            image = tf.cond(
+                tf.reshape(numbers[key]["drawn"], []),
+                lambda image=image, key=key, transform=transform: transform.apply(image[None], alone[key], own)[0],
+                lambda image=image: image,
             )
+        return image
+
+    return tf.map_fn(one, (images, {key: dict(value) for key, value in drawn.items()}, ends), fn_output_signature=tf.float32)

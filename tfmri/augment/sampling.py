@@ -1,99 +1,88 @@
 """What happens to each sample, drawn from its seed: parameters in mm, degrees and shares, apart from applying them.
 
-Parameters are a dict ``{transform: {parameter: tensor}}`` with one row per sample. A sample for which a transform was
-not drawn has the values that change nothing. The same dict, kept and applied again, gives the same voxels.
-Every transform draws from streams of its own, keyed by its name: adding a transform to a recipe does not change what
-the others draw.
+Parameters are a dict ``{key: {name: tensor}}``, the keys those of the recipe's transforms, with one row per sample:
+``drawn``, whether the transform happens to the sample, a number from each range, and the transform's randoms. The
+same dict, kept and applied again, gives the same voxels. Every transform draws from streams of its own, by its key:
+adding a transform to a recipe does not change what the others draw.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmri.augment.philox import fold_in, normal, uniform
-from tfmri.augment.recipe import AXES, TRANSFORMS, Affine, BiasField, Elastic, Flip, Gamma, Noise, Recipe
+from tfmri.augment.recipe import Recipe, keys_of
+from tfmri.augment.settings import AXES, PER_AXIS
+from tfmri.augment.transform import Random, ranges_of
 
-Parameters = dict[str, dict[str, tf.Tensor]]
+Parameters = Mapping[str, Mapping[str, Any]]
+Numbers = dict[str, dict[str, np.ndarray]]
 
-_DRAWS = 16  # single numbers that each transform has at hand; changing it leaves them as they are
+_DRAWS = 32  # single numbers that each transform has at hand; changing it leaves them as they are
 
 
-def sample_parameters(recipe: Recipe, seeds: tf.Tensor) -> Parameters:
+def numbers_of(recipe: Recipe) -> Numbers:
+    """Probabilities () and ranges (2,) of `recipe`, float32, which enter its program as numbers."""
+    return {
+        key: {
+            name: np.float32(getattr(transform, name))
+            for name in ("probability", *(setting.name for setting in ranges_of(transform)))
+        }
+        for key, transform in zip(keys_of(recipe), recipe, strict=True)
+    }
+
+
+def sample_parameters(recipe: Recipe, seeds: tf.Tensor, numbers: Numbers | None = None) -> dict[str, dict[str, Any]]:
     """The parameters of each transform in `recipe` for samples of `seeds` (batch, 2) int32.
 
+    Args:
+        recipe: its settings, or without its numbers (`Transform.without_numbers`).
+        seeds: of the samples.
+        numbers: the recipe's, where `recipe` is without them.
+
     Returns:
-        ``flip``: ``sign`` (batch, 3), -1 where an axis is mirrored;
-        ``affine``: ``scale`` (batch, 3), ``rotation`` (batch, 3) degrees, ``translation`` (batch, 3) mm;
-        ``elastic``: ``displacement`` (batch, 3, k, k, k) mm, of the control points along x, y, z;
-        ``gamma``: ``exponent`` (batch,);
-        ``bias_field``: ``strength`` (batch,), ``control`` (batch, k, k, k) standard normal;
-        ``noise``: ``sd`` (batch,) share of the range, ``seed`` (batch, 2) int32.
-        All float32 but the last; only the transforms in `recipe` are there.
+        For each transform ``drawn`` (batch,) bool, or (batch, 3) of a transform that decides for x, y and z separately;
+        numbers from its ranges (batch,), or (batch, 3), float32; and its randoms.
     """
     if not recipe:
         return {}
-    names = [name for kind in map(type, recipe) for name in TRANSFORMS if TRANSFORMS[name] is kind]
+    numbers = numbers or numbers_of(recipe)
+    keys = keys_of(recipe)
+    randoms = {f"{key}/{name}": (key, name, random) for key, each in zip(keys, recipe, strict=True)
+               for name, random in each.randoms().items()}  # fmt: skip
     # all streams and all single numbers in two calls: the program that XLA compiles stays small
-    streams = fold_in(seeds, [*names, *(f"{name}/fields" for name in names)])
-    numbers = tf.reshape(uniform(tf.reshape(streams[:, : len(names)], [-1, 2]), [_DRAWS]), [-1, len(names), _DRAWS])
-    return {
-        name: _SAMPLERS[type(transform)](transform, numbers[:, i], streams[:, len(names) + i])
-        for i, (name, transform) in enumerate(zip(names, recipe, strict=True))
-    }
+    streams = fold_in(seeds, [*keys, *randoms])
+    singles = tf.reshape(uniform(tf.reshape(streams[:, : len(keys)], [-1, 2]), [_DRAWS]), [-1, len(keys), _DRAWS])
+    parameters: dict[str, dict[str, Any]] = {}
+    for i, (key, transform) in enumerate(zip(keys, recipe, strict=True)):
+        drawn = singles[:, i, :PER_AXIS] < numbers[key]["probability"]
+        parameters[key] = {"drawn": drawn if transform.separately else drawn[:, 0]}
+        used = PER_AXIS
+        for setting in ranges_of(transform):
+            how = setting.metadata["drawn"]
+            u = singles[:, i, used : used + how["size"]]
+            used += how["size"]
+            if how["same_if"] and getattr(transform, how["same_if"]):
+                u = tf.repeat(u[:, :1], how["size"], axis=1)
+            value = _between(tf.convert_to_tensor(numbers[key][setting.name]), u, how["log"])
+            parameters[key][setting.name] = value if how["size"] > 1 else value[:, 0]
+    for stream, (key, name, random) in enumerate(randoms.values(), start=len(keys)):
+        parameters[key][name] = _random(random, streams[:, stream])
+    return parameters
 
 
-# Each takes its transform, `u` (batch, 16) uniform in 0..1, and `seeds` (batch, 2) for whole fields of numbers.
+def _between(ends: tf.Tensor, u: tf.Tensor, log: bool) -> tf.Tensor:
+    low, high = tf.unstack(tf.math.log(ends) if log else ends)
+    value = low + (high - low) * u
+    return tf.exp(value) if log else value
 
 
-def _flip(flip: Flip, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    mirrored = (u[:, :3] < flip.probability) & tf.constant([axis in flip.axes for axis in AXES])
-    return {"sign": tf.where(mirrored, -1.0, 1.0)}
-
-
-def _affine(affine: Affine, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    drawn = u[:, :1] < affine.probability
-    scale = _between(*affine.scale, tf.repeat(u[:, 1:2], 3, axis=1) if affine.isotropic else u[:, 1:4])
-    rotation = _between(-affine.rotation, affine.rotation, u[:, 4:7])
-    translation = _between(-affine.translation, affine.translation, u[:, 7:10])
-    return {
-        "scale": tf.where(drawn, scale, 1.0),
-        "rotation": tf.where(drawn, rotation, 0.0),
-        "translation": tf.where(drawn, translation, 0.0),
-    }
-
-
-def _elastic(elastic: Elastic, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    grid = uniform(seeds, (3, *[elastic.control_points] * 3))
-    drawn = u[:, 0, None, None, None, None] < elastic.probability
-    return {"displacement": tf.where(drawn, _between(-elastic.displacement, elastic.displacement, grid), 0.0)}
-
-
-def _gamma(gamma: Gamma, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    low, high = gamma.exponent
-    exponent = tf.exp(_between(math.log(low), math.log(high), u[:, 1]))
-    return {"exponent": tf.where(u[:, 0] < gamma.probability, exponent, 1.0)}
-
-
-def _bias_field(bias: BiasField, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    strength = tf.where(u[:, 0] < bias.probability, bias.strength * u[:, 1], 0.0)
-    return {"strength": strength, "control": normal(seeds, (bias.control_points,) * 3)}
-
-
-def _noise(noise: Noise, u: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"sd": tf.where(u[:, 0] < noise.probability, noise.sd * u[:, 1], 0.0), "seed": seeds}
-
-
-def _between(low: float, high: float, u: tf.Tensor) -> tf.Tensor:
-    return low + (high - low) * u
-
-
-_SAMPLERS: dict[type, Callable[[Any, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]] = {
-    Flip: _flip,
-    Affine: _affine,
-    Elastic: _elastic,
-    Gamma: _gamma,
-    BiasField: _bias_field,
-    Noise: _noise,
-}
+def _random(random: Random, seeds: tf.Tensor) -> tf.Tensor:
+    if random.kind == "seed":
+        return seeds
+    if random.kind == "axis":
+        among = tf.constant([AXES.index(axis) for axis in random.axes], tf.int32)
+        return tf.gather(among, tf.cast(uniform(seeds) * len(random.axes), tf.int32))
+    return {"uniform": uniform, "normal": normal}[random.kind](seeds, random.shape)

@@ -1,0 +1,1 @@
+"""The transforms that recipes know by name: their settings, ranges and sources."""
