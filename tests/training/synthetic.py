@@ -22,6 +22,8 @@ def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout
     load_tensorflow()
     from tfmri.augment.apply import make_augment
     from tfmri.augment.recipe import parse_recipe
+    from tfmri.images.fitted import fit_preparation
+    from tfmri.images.prepare import Preparation
     from tfmri.models.registry import build_model
     from tfmri.pipeline.samples import Samples
     from tfmri.tasks.registry import make_task
@@ -69,6 +71,7 @@ def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout
         rate = learning_rate("cosine", 1e-3, epochs * len(train_rows) // batch_size, 2)
         built = make_optimizer(optimizer, rate, 1e-4, 0.9, model.trainable_variables)
     steps = len(train_rows) // batch_size
+    prepared = fit_preparation(Preparation((180 / size,) * 3, (size,) * 3), [])
     fitting = Fitting(
         model=model,
         optimizer=built,
@@ -84,7 +87,7 @@ def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout
         strategy=strategy,
         checkpoints=folder / "checkpoints",
         callbacks=[
-            BestModel(folder / "model.keras", "validation_loss"),
+            BestModel(folder / "model.keras", "validation_loss", prepared),
             History(folder / "history.csv", epochs, steps),
             Stop(),
         ],

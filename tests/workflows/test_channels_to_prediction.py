@@ -1,6 +1,7 @@
-"""Two channels, a mask, own axes and a standard scale, from labels.csv to predictions."""
+"""Two channels, a mask, own axes and a standard scale, from labels.csv to predictions, and from the model alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -10,14 +11,19 @@ import pytest
 from cohort_of_balls import SIZE, write_head
 
 from tfmri.experiment.load import load_experiment
-from tfmri.images.fitted import FittedPreparation
+from tfmri.images.fitted import preparation_of
 from tfmri.images.histogram import fit_standard
 from tfmri.images.prepare import prepare_files
+from tfmri.pipeline.dataset import batches
+from tfmri.pipeline.samples import make_samples
 from tfmri.runs.directory import find_run
+from tfmri.tasks.registry import load_task
 from tfmri.workflows.cohort import run_scans, run_table
 
 
-def test_a_model_of_two_channels_is_trained_and_evaluated_on_one_scale_learnt_from_its_training_scans(cohort, tfmri):
+def test_a_model_of_two_channels_is_trained_and_evaluated_on_one_scale_learnt_from_its_training_scans(
+    cohort, tfmri, tmp_path_factory
+):
     table = pd.read_csv("labels.csv", dtype=str)
     for index, sex in enumerate(table["sex"]):
         write_head(Path(f"{index:02}-flair.nii.gz"), 100 + index, 30 * (sex == "f"))
@@ -43,7 +49,11 @@ def test_a_model_of_two_channels_is_trained_and_evaluated_on_one_scale_learnt_fr
     scans = run_table(run, experiment)
     cached = run_scans(scans, experiment)
     train = [scan.landmarks for scan, side in zip(cached, scans["split"], strict=True) if side == "train"]
-    standard = FittedPreparation.from_config(kept).standard
+    alone = tmp_path_factory.mktemp("elsewhere") / "best.keras"
+    shutil.copy(run.fit().model, alone)
+    fitted = preparation_of(alone)
+    assert json.loads(json.dumps(fitted.to_config())) == kept
+    standard = fitted.standard
     assert standard is not None
     for channel in range(2):
         expected = fit_standard([landmarks[channel] for landmarks in train])
@@ -52,10 +62,15 @@ def test_a_model_of_two_channels_is_trained_and_evaluated_on_one_scale_learnt_fr
     code, said = tfmri("evaluate", "small/first")
     assert code == 0, said
     predictions = pd.read_csv(run.evaluation("test") / "predictions.csv").set_index("scan")
-    fitted, model = FittedPreparation.from_config(kept), keras.models.load_model(run.fit().model, compile=False)
+    model = keras.saving.load_model(alone)
+    task = load_task(json.loads(run.fit().task.read_text()))
+    samples = make_samples(scans, cached, task, "sex", experiment.image.shape, standard)
+    one_by_one = batches(samples, np.arange(len(scans)), np.zeros((len(scans), 2)), 1).as_numpy_iterator()
+    fed = {scan: batch["image"][0] for scan, batch in zip(scans["scan"], one_by_one, strict=True)}
     for scan in predictions.index:  # each by itself, as a new scan will come
         files = [cohort / f"{scan[1:]}.nii.gz", cohort / f"{scan[1:]}-flair.nii.gz"]
         prepared = prepare_files(files, None, fitted.preparation, fitted.standard)
+        np.testing.assert_array_equal(prepared.image, fed[scan])
         outputs = model(prepared.image[np.newaxis].astype(np.float32), training=False).numpy()
         odds = np.exp(outputs[0] - outputs[0].max())
         assert predictions.loc[scan, "p_m"] == pytest.approx(odds[1] / odds.sum(), abs=1e-4)

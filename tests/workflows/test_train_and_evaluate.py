@@ -1,12 +1,14 @@
 """The whole path, as a person walks it: the real program, in processes of its own."""
 
 import contextlib
+import io
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,24 @@ def test_a_scan_that_changed_since_the_run_began_is_not_evaluated(trained):
     said = run("evaluate", "small/first", code=2)
     path.write_bytes(before)
     assert f"{changed[1:]}.nii.gz" in said and "changed since the run began" in said
+
+
+def test_a_model_that_does_not_say_how_its_scans_were_prepared_is_not_evaluated(trained):
+    folder, _ = trained
+    root = folder / "runs" / "small" / "first"
+    model, settings = root / "fits" / "whole" / "model.keras", root / "experiment.yaml"
+    whole, as_trained = model.read_bytes(), settings.read_text()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(model, "w") as less:
+        for name in archive.namelist():
+            if name != "preparation.json":
+                less.writestr(name, archive.read(name))
+    bare = run("evaluate", "small/first", code=2)
+    model.write_bytes(whole)
+    settings.write_text(as_trained.replace("zscore", "mean"))
+    otherwise = run("evaluate", "small/first", code=2)
+    settings.write_text(as_trained)
+    assert "model.keras: the model carries no preparation" in bare and "Traceback" not in bare
+    assert "not prepared as the run's experiment.yaml says" in otherwise and "Traceback" not in otherwise
 
 
 def test_an_unfinished_run_is_not_evaluated_and_an_unknown_one_is_named(cohort):

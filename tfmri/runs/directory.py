@@ -8,9 +8,9 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the one work
     fits/whole/                     or fold-1, fold-2, ...
         provenance.json             the devices and threads it trained on, when it began and ended, restarts
         task.json                   what the task learnt from the training subjects
-        preparation.json            settings and version of the preparation, and what it learnt from them
+        preparation.json            how scans are prepared for the model, for people: the model itself carries it
         checkpoints/                from which an interrupted fit goes on
-        model.keras                 the best epoch
+        model.keras                 the best epoch, with its preparation
         history.csv, learning_curves.png, .pdf
         logs/train, logs/validation TensorBoard events
     evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of folds), metrics.json, figures/
@@ -49,7 +49,7 @@ class Fit:
 
     @property
     def preparation(self) -> Path:
-        """How scans are prepared for its model: settings, version of the steps, histogram standard."""
+        """How scans are prepared for its model, to be read by people: programs read it from the model."""
         return self.path / "preparation.json"
 
     @property
@@ -59,7 +59,7 @@ class Fit:
 
     @property
     def model(self) -> Path:
-        """The model of the best epoch."""
+        """The model of the best epoch, which carries the preparation of its scans."""
         return self.path / "model.keras"
 
     @property

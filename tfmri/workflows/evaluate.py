@@ -16,7 +16,7 @@ from tfmri.evaluation.summary import headline, summarise
 from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
-from tfmri.images.fitted import FittedPreparation
+from tfmri.images.fitted import FittedPreparation, preparation_of
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of
 from tfmri.runs.directory import Fit, Run
@@ -34,7 +34,7 @@ def evaluate(run: Run, split: str) -> None:
     validation the one that did not train on it.
 
     Raises:
-        InputError: unknown split, or a run that has no model yet.
+        InputError: unknown split, a run that has no model yet, or a model without its preparation.
     """
     if split not in SPLITS:
         raise InputError(Problem("--split", f"'{split}'", f"one of {', '.join(SPLITS)}"))
@@ -71,6 +71,7 @@ def evaluate(run: Run, split: str) -> None:
 
 def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.DataFrame, split: str) -> pd.DataFrame:
     """predictions_by_fit.csv: of each fit, a row for every scan that stands on its `split`, in the order of `table`."""
+    prepared = {fold: _preparation(fit, experiment) for fold, fit in fits.items()}
     parts = {fold: rows_of(of_fold(table, fold), split) for fold in fits}
     needed = np.unique(np.concatenate(list(parts.values())))
     cached = dict(zip(needed, run_scans(table.iloc[needed], experiment), strict=True))
@@ -90,8 +91,8 @@ def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.D
         chosen = table.iloc[rows].reset_index(drop=True)
         task = load_task(json.loads(fits[fold].task.read_text()))
         scans = [cached[row] for row in rows]
-        prepared = FittedPreparation.from_config(json.loads(fits[fold].preparation.read_text()))
-        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape, prepared.standard)
+        standard = prepared[fold].standard
+        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape, standard)
         with strategy.scope():
             model = keras.models.load_model(fits[fold].model, compile=False)
         outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(rows)))
@@ -100,6 +101,15 @@ def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.D
         who = chosen[columns].assign(fit=fits[fold].path.name, target=name, truth=truth)
         predicted.append(pd.concat([who, task.decode(outputs)], axis=1))
     return pd.concat(predicted, ignore_index=True)
+
+
+def _preparation(fit: Fit, experiment: Experiment) -> FittedPreparation:
+    """What the model of a fit carries; its settings must be those by which the run's scans are prepared."""
+    prepared = preparation_of(fit.model)
+    if prepared.preparation != experiment.image.preparation:
+        found = "its scans were not prepared as the run's experiment.yaml says"
+        raise InputError(Problem(str(fit.model), found, advice="Put the model, or the `image` settings, back"))
+    return prepared
 
 
 def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, float]]:

@@ -172,7 +172,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         strategy=learner.strategy,
         checkpoints=fit.checkpoints,
         callbacks=[
-            BestModel(fit.model, settings.monitor),
+            BestModel(fit.model, settings.monitor, prepared),
             History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
             Events(fit.logs, _picture(samples, train_rows, learner.augment, experiment)),
         ],

@@ -1,10 +1,11 @@
-"""Keeps the model of the best epoch."""
+"""Keeps the model of the best epoch, with the preparation of its scans."""
 
 from pathlib import Path
 from typing import Any
 
 from tfmri.evaluation.metrics import LOWER_IS_BETTER
 from tfmri.files import whole_path
+from tfmri.images.fitted import FittedPreparation, add_to_model
 from tfmri.training.callbacks.state import StatefulCallback
 
 
@@ -14,11 +15,12 @@ class BestModel(StatefulCallback):
     Args:
         path: of the `.keras` file.
         monitor: a column of the history, `validation_loss` or a metric; losses and errors are better when lower.
+        prepared: how scans are prepared for the model, which the file carries.
     """
 
-    def __init__(self, path: Path, monitor: str):
+    def __init__(self, path: Path, monitor: str, prepared: FittedPreparation):
         super().__init__()
-        self.path, self.monitor = path, monitor
+        self.path, self.monitor, self.prepared = path, monitor, prepared
         self.best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -29,6 +31,7 @@ class BestModel(StatefulCallback):
             self.best = value
             with whole_path(self.path) as path:
                 self.model.save(path)
+                add_to_model(path, self.prepared)
 
     def get_state(self) -> dict[str, Any]:
         """The best value so far."""
