@@ -99,11 +99,15 @@ def test_members_of_archives_are_read_in_their_places(tmp_path):
     with zipfile.ZipFile(tmp_path / "1.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(tmp_path / "a.nii.gz", "T1/T1.nii.gz")
         archive.write(tmp_path / "b.nii", "T1/T1.nii")
+        archive.writestr("T1/cut.nii", (tmp_path / "b.nii").read_bytes()[:-700])
     inside = tmp_path / "1.zip" / "T1"
-    found = read_headers([inside / "T1.nii.gz", tmp_path / "a.nii.gz", inside / "T1.nii", inside / "T2.nii"])
+    found = read_headers(
+        [inside / "T1.nii.gz", tmp_path / "a.nii.gz", inside / "T1.nii", inside / "T2.nii", inside / "cut.nii"]
+    )
     assert found["size_x"].tolist()[:3] == [20, 20, 9]
-    assert found["shadowed"].tolist() == [True, False, True, False]
-    assert found["problem"].tolist() == ["", "", "", "not in the archive 1.zip"]
+    assert found["shadowed"].tolist() == [True, False, True, False, False]
+    expected = ["", "", "", "not in the archive 1.zip", "cut short, 700 bytes are missing"]
+    assert found["problem"].tolist() == expected
 
 
 def test_a_file_beside_its_packed_twin_is_told(tmp_path):
@@ -129,6 +133,10 @@ def damaged(tmp_path):
         "short.nii": good[:300],
         "short.nii.gz": gzip.compress(good[:300]),
         "noise.nii.gz": packed[:20] + bytes(range(256)) * 4,
+        "begun.nii.gz": packed[:60],
+        "cut.nii": good[:-1],
+        "header.nii": good[:352],
+        "hollow.nii.gz": gzip.compress(good[:40] + struct.pack("<8h", 3, 999, 999, 999, 1, 1, 1, 1) + good[56:2000]),
         "dims.nii": good[:40] + struct.pack("<8h", 3, -20, 30, 40, 1, 1, 1, 1) + good[56:],
         "axes.nii": good[:40] + struct.pack("<8h", 9, 20, 30, 40, 1, 1, 1, 1) + good[56:],
         "dtype.nii": good[:70] + struct.pack("<h", 999) + good[72:],
@@ -146,6 +154,10 @@ def damaged(tmp_path):
         "short.nii": "not a NIfTI file",
         "short.nii.gz": "not a NIfTI file",
         "noise.nii.gz": "a packed file that is damaged",
+        "begun.nii.gz": "a packed file that is cut short",
+        "cut.nii": "cut short, 1 bytes are missing",
+        "header.nii": "cut short, 48000 bytes are missing",
+        "hollow.nii.gz": "cut short, at least ",
         "dims.nii": "a damaged NIfTI header",
         "axes.nii": "a damaged NIfTI header",
         "dtype.nii": "a damaged NIfTI header",

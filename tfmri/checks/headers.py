@@ -1,5 +1,8 @@
 """What the headers of scans say, read without their voxels: a thousand files in a second or two.
 
+Headers that reading refuses are refused here too, and so are files that are shorter than their headers say. A packed
+file that was cut short or damaged further on shows only when its voxels are read.
+
 Sizes and spacings are along the axes of the subject, x to the right, y to the front, z up, whatever order the file
 stores them in; where a header has both, the sform counts, as it does for `images.read`.
 """
@@ -7,7 +10,7 @@ stores them in; where a header has both, the sform counts, as it does for `image
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,9 @@ import numpy as np
 import pandas as pd
 
 from tfmri import archives
+from tfmri.errors import InputError
 from tfmri.images.geometry import obliqueness, spacing_of, to_world
+from tfmri.images.read import GZIP, parse_header, refuse_cut_short
 from tfmri.machine import processors
 
 if TYPE_CHECKING:
@@ -48,12 +53,13 @@ def read_headers(paths: Sequence[Path]) -> pd.DataFrame:
         paths: NIfTI files, packed or not, of their own or in zip archives.
 
     Returns:
-        columns: problem (str, '' where the header can be read); axes (str, 'RAS': where the axes of the file point);
-        dims (int, axes of the array); volumes (int); size_x, y, z (voxels); spacing_x, y, z and field_of_view_x, y, z
-        (mm); qform_code, sform_code (int); forms_differ_mm (largest distance between the places that qform and sform
-        give to a corner; NaN unless both are set); forms_mirrored (bool, one of them swaps left and right);
-        oblique_degrees (between the array's axes and the nearest of the world's); dtype (str); bytes (int, of the file
-        as it is stored); shadowed (bool, there is a `.nii` beside its `.nii.gz`).
+        columns: problem (str, '' where the header can be read and the file is as long as it says, as far as one can
+        tell); axes (str, 'RAS': where the axes of the file point); dims (int, axes of the array); volumes (int);
+        size_x, y, z (voxels); spacing_x, y, z and field_of_view_x, y, z (mm); qform_code, sform_code (int);
+        forms_differ_mm (largest distance between the places that qform and sform give to a corner; NaN unless both are
+        set); forms_mirrored (bool, one of them swaps left and right); oblique_degrees (between the array's axes and the
+        nearest of the world's); dtype (str); bytes (int, of the file as it is stored); shadowed
+        (bool, there is a `.nii` beside its `.nii.gz`).
     """
     rows: list[dict[str, Any]] = [{} for _ in paths]
     alone: list[int] = []
@@ -78,7 +84,8 @@ def _from_file(path: str) -> dict[str, Any]:
     # os.path: pathlib costs more than the calls, and this runs for every scan of a large cohort
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            row = _row(_pieces(file)) | {"bytes": os.fstat(file.fileno()).st_size}
+            size = os.fstat(file.fileno()).st_size
+            row = _row(_pieces(file), size, Path(path)) | {"bytes": size}
     except FileNotFoundError:
         lost = os.path.islink(path)  # noqa: PTH114
         row = {"problem": "a link to what does not exist" if lost else "no such file"}
@@ -97,8 +104,9 @@ def _from_archive(archive: Path, members: Sequence[tuple[int, str]]) -> list[tup
         with zipfile.ZipFile(archive) as opened:
             for i, name in members:
                 try:
-                    with opened.open(name) as file:
-                        row = _row(_pieces(file)) | {"bytes": opened.getinfo(name).compress_size}
+                    member = opened.getinfo(name)
+                    with opened.open(member) as file:
+                        row = _row(_pieces(file), member.file_size, archive / name) | {"bytes": member.compress_size}
                     row["shadowed"] = _twin(name) in opened.NameToInfo
                 except KeyError:
                     row = {"problem": f"not in the archive {archive.name}"}
@@ -122,12 +130,13 @@ def _pieces(file: Any) -> Iterator[bytes]:
         yield piece
 
 
-def _row(pieces: Iterator[bytes]) -> dict[str, Any]:
-    """What the header at the begin of a file says, in as many of its pieces as it takes."""
+def _row(pieces: Iterator[bytes], size: int, path: Path) -> dict[str, Any]:
+    """What the header at the begin of a file of `size` bytes says, in as many of its pieces as it takes."""
     first = next(pieces, b"")
     if not first:
         return {"problem": "an empty file"}
-    if first.startswith(b"\x1f\x8b"):
+    packed = first.startswith(GZIP)
+    if packed:
         unpacker, content = zlib.decompressobj(16 + zlib.MAX_WBITS), b""
         try:
             content = unpacker.decompress(first, ENOUGH)
@@ -135,24 +144,18 @@ def _row(pieces: Iterator[bytes]) -> dict[str, Any]:
                 content += unpacker.decompress(unpacker.unconsumed_tail + piece, ENOUGH - len(content))
         except zlib.error as error:
             return {"problem": f"a packed file that is damaged ({error})"}
+        if len(content) < ENOUGH and not unpacker.eof:
+            return {"problem": "a packed file that is cut short"}
         first = content
     try:
-        header = _header(first)
-        return {"problem": "not a NIfTI file"} if header is None else _facts(header)
+        header = parse_header(first, path)
+        facts = _facts(header)
+        refuse_cut_short(header, size, packed, path)
+        return facts
+    except InputError as error:
+        return {"problem": error.problems[0].found}
     except Exception as error:  # nibabel has no common class for what can be wrong in a header
         return {"problem": f"a damaged NIfTI header ({error})"}
-
-
-def _header(first: bytes) -> "Nifti1Header | None":
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-
-    kinds: Mapping[bytes, type[Nifti1Header]] = {first[344:348]: Nifti1Header, first[4:8]: Nifti2Header}
-    kind = kinds.get(b"n+1\0") or kinds.get(b"n+2\0")
-    if kind is None or len(first) < kind.sizeof_hdr:
-        return None
-    order = "<" if int.from_bytes(first[:4], "little") == kind.sizeof_hdr else ">"
-    return kind(first[: kind.sizeof_hdr], order, check=False)
 
 
 def _facts(header: "Nifti1Header") -> dict[str, Any]:

@@ -95,16 +95,10 @@ def parse_volume(content: bytes, path: Path) -> Volume:
     """The scan in `content`, the bytes of the file at `path`. Raises as `read_volume` does."""
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
-    header = _header(_first_bytes(content, path), path)
+    header = parse_header(_first_bytes(content, path), path)
     shape, stored = header.get_data_shape(), header.get_data_dtype()
     _refuse_other_pictures(shape, stored, path)
-    start = header.get_data_offset() or header.single_vox_offset
-    needed = start + math.prod(shape) * stored.itemsize
-    packed = content.startswith(GZIP)
-    missing = needed - len(content) * (DENSEST if packed else 1)
-    if missing > 0:
-        least = "at least " if packed else ""
-        raise _refusal(path, f"cut short, {least}{missing} bytes are missing", EXPECTED, COPY_AGAIN)
+    start, needed = refuse_cut_short(header, len(content), content.startswith(GZIP), path)
     affine = _affine(header, shape, path)
     try:
         data = _scaled(_bytes_between(start, needed, content, path).view(stored), header)
@@ -180,7 +174,16 @@ def _scaled(voxels: np.ndarray, header: "Nifti1Header") -> np.ndarray:
         return scaled.astype(np.float32, copy=False)
 
 
-def _header(first: bytes, path: Path) -> "Nifti1Header":
+def parse_header(first: bytes, path: Path) -> "Nifti1Header":
+    """The header of either version at the begin of a NIfTI file.
+
+    Args:
+        first: what the file at `path` begins with, unpacked: 540 bytes, or more, where there are as many.
+        path: for messages.
+
+    Raises:
+        InputError: not NIfTI, or a header that contradicts itself.
+    """
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
@@ -204,6 +207,27 @@ def _header(first: bytes, path: Path) -> "Nifti1Header":
     except Exception as error:  # nibabel has no common class for what can be wrong in a header
         raise _refusal(path, f"a damaged NIfTI header ({error})", EXPECTED, COPY_AGAIN) from error
     return header
+
+
+def refuse_cut_short(header: "Nifti1Header", size: int, packed: bool, path: Path) -> tuple[int, int]:
+    """Where the voxels begin and where they end, in bytes of the unpacked file.
+
+    Args:
+        header: of the file at `path`.
+        size: its bytes.
+        packed: whether they are packed. What they hold is then not known, only how much they can hold at most.
+        path: for messages.
+
+    Raises:
+        InputError: the file cannot hold as much as its header says.
+    """
+    start = header.get_data_offset() or header.single_vox_offset
+    end = start + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    missing = end - size * (DENSEST if packed else 1)
+    if missing > 0:
+        least = "at least " if packed else ""
+        raise _refusal(path, f"cut short, {least}{missing} bytes are missing", EXPECTED, COPY_AGAIN)
+    return start, end
 
 
 def _refuse_contradictions(header: "Nifti1Header") -> None:
@@ -236,7 +260,7 @@ def _affine(header: "Nifti1Header", shape: tuple[int, ...], path: Path) -> np.nd
     """(4, 4) float64 from voxels to mm: by sform, else qform, else the voxels' size alone, as nibabel chooses."""
     try:
         affine = np.asarray(header.get_best_affine(), np.float64)
-    except Exception as error:  # as in _header
+    except Exception as error:  # as in parse_header
         raise _refusal(path, f"a damaged NIfTI header ({error})", EXPECTED, COPY_AGAIN) from error
     expected, advice = "one that gives each voxel its place in mm", "Mend sform and qform; fslhd or nib-ls show them."
     with np.errstate(all="ignore"):
