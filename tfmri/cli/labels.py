@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 labels = typer.Typer(help="Writes labels.csv from a folder of scans.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(labels, name="labels")
 
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="The folder of the scans, as described above.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 Account = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Also write a CSV that tells what became of each scan and person."),
 ]
+Table = Annotated[Path, typer.Option(metavar="FILE", help="What is known of the subjects: .csv, .tsv, .xls or .xlsx.")]
+OtherTable = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Another table than the layout's own, or where that lies.")
+]
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="The table's column with the ids.")]
+Class = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column for the class; by the folders' names by default.")
+]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", metavar="COLUMN", help="A column of the table to take; all by default.")
 ]
@@ -28,18 +36,26 @@ Pattern = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which scans to take, such as '*_T1.nii.gz' or 'anat/*'; all by default."),
 ]
+Suffix = Annotated[str, typer.Option(help="What the scans' names end in: T1w, T2w, FLAIR, ...")]
+Derivatives = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Take the scans in derivatives/NAME, such as fmriprep.")
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=FIELD",
+        help="One more field, such as hand=1707-0.0; {instance} is that of the scan. sex, age and site by default.",
+    ),
+]
+Image = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The image in the archive: T1/T1_brain_to_MNI.nii.gz by default.")
+]
 LABELS = Path("labels.csv")
 
 
 @labels.command()
 def folders(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds a folder for each class.")],
-    output: Output = LABELS,
-    target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The column for the class; by the folders' names by default.")
-    ] = None,
-    pattern: Pattern = None,
-    report: Account = None,
+    root: Root, output: Output = LABELS, target: Class = None, pattern: Pattern = None, report: Account = None
 ) -> None:
     """A folder per class.
 
@@ -52,10 +68,8 @@ def folders(
 
 @labels.command()
 def subjects(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds a folder for each subject.")],
-    table: Annotated[
-        Path, typer.Option(metavar="FILE", help="What is known of the subjects: .csv, .tsv, .xls or .xlsx.")
-    ],
+    root: Root,
+    table: Table,
     output: Output = LABELS,
     id: Id = None,
     target: Targets = None,
@@ -73,17 +87,13 @@ def subjects(
 
 @labels.command()
 def bids(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds sub-*/ and participants.tsv.")],
+    root: Root,
     output: Output = LABELS,
-    table: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another table than participants.tsv; also .csv, .xls, .xlsx.")
-    ] = None,
+    table: OtherTable = None,
     id: Id = None,
     target: Targets = None,
-    suffix: Annotated[str, typer.Option(help="What the scans' names end in: T1w, T2w, FLAIR, ...")] = "T1w",
-    derivatives: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take the scans in derivatives/NAME, such as fmriprep.")
-    ] = None,
+    suffix: Suffix = "T1w",
+    derivatives: Derivatives = None,
     pattern: Pattern = None,
     report: Account = None,
 ) -> None:
@@ -97,15 +107,10 @@ def bids(
 
 
 @labels.command()
-def ixi(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with IXI012-HH-1211-T1.nii.gz and others.")],
-    output: Output = LABELS,
-    table: Annotated[Path | None, typer.Option(metavar="FILE", help="IXI.xls, if it lies elsewhere.")] = None,
-    report: Account = None,
-) -> None:
+def ixi(root: Root, output: Output = LABELS, table: OtherTable = None, report: Account = None) -> None:
     """IXI, as published.
 
-    The site is in the file names, sex and age are in IXI.xls.
+    As in IXI012-HH-1211-T1.nii.gz. The site is in the file names, sex and age are in IXI.xls.
     """
     from tfmri.cohort.layouts.ixi import ixi as read
 
@@ -113,15 +118,10 @@ def ixi(
 
 
 @labels.command()
-def oasis(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with OAS1_0001_MR1 and others.")],
-    output: Output = LABELS,
-    table: Annotated[Path | None, typer.Option(metavar="FILE", help="The demographics, if they lie elsewhere.")] = None,
-    report: Account = None,
-) -> None:
+def oasis(root: Root, output: Output = LABELS, table: OtherTable = None, report: Account = None) -> None:
     """OASIS-1, as published.
 
-    Sex, age and diagnosis (by CDR) are in its table.
+    A folder for each session, as in OAS1_0001_MR1. Sex, age and diagnosis (by CDR) are in its table.
     """
     from tfmri.cohort.layouts.oasis import oasis as read
 
@@ -130,24 +130,16 @@ def oasis(
 
 @labels.command()
 def ukb(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder with 1000012_20252_2_0.zip and others.")],
-    table: Annotated[Path, typer.Option(metavar="FILE", help="A table with columns such as 31-0.0 and 21003-2.0.")],
+    root: Root,
+    table: Table,
     output: Output = LABELS,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=FIELD",
-            help="One more field, such as hand=1707-0.0; {instance} is that of the scan. sex, age and site by default.",
-        ),
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The image in the archive: T1/T1_brain_to_MNI.nii.gz by default.")
-    ] = None,
+    field: Fields = None,
+    image: Image = None,
     report: Account = None,
 ) -> None:
     """UK Biobank: bulk T1s, and a table of fields.
 
-    The scans are read from their zips, or unpacked.
+    As in 1000012_20252_2_0.zip, unpacked or not; the table's columns are such as 31-0.0 and 21003-2.0.
     """
     from tfmri.cohort.layouts.ukb import FIELDS, IMAGE
     from tfmri.cohort.layouts.ukb import ukb as read
