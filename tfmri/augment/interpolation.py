@@ -18,27 +18,37 @@ def resample(images: tf.Tensor, places: Sequence[tf.Tensor], background: tf.Tens
         (batch, x, y, z) float32. SciPy calls this ``map_coordinates(order=1, mode="grid-constant")``.
     """
     shape = images.shape[1:]
+    strides = (shape[1] * shape[2], shape[2], 1)
+    axes = [_neighbours(place, size) for place, size in zip(places, shape, strict=True)]
     voxels = tf.reshape(images, [-1])
     starts = tf.range(tf.shape(images)[0]) * int(np.prod(shape))
-    strides = (shape[1] * shape[2], shape[2], 1)
-    near: list[list[tf.Tensor]] = []  # per axis, of the two neighbours: offset into `voxels`, weight (0 outside)
-    weight: list[list[tf.Tensor]] = []
-    for place, size, stride in zip(places, shape, strides, strict=True):
-        # far outside is as good as just outside, and a float beyond int32 has no floor there
-        place = tf.clip_by_value(place, -2.0, size + 1.0)
-        below = tf.floor(place)
-        share = place - below
-        index = tf.cast(below, tf.int32)
-        near.append([tf.clip_by_value(index + k, 0, size - 1) * stride for k in (0, 1)])
-        weight.append([tf.where((index + k >= 0) & (index + k < size), share if k else 1 - share, 0.0) for k in (0, 1)])
+    # one index a voxel: the other seven corners lie at constant distances from it
+    corner = starts[:, None, None, None] + sum(
+        below * stride for (below, _, _), stride in zip(axes, strides, strict=True)
+    )
+    (_, *x), (_, *y), (_, *z) = axes
 
-    total = 0.0
-    for i in (0, 1):
-        plane = 0.0
-        for j in (0, 1):
-            row = starts[:, None, None, None] + near[0][i] + near[1][j]
-            line = sum(weight[2][k] * tf.cast(tf.gather(voxels, row + near[2][k]), tf.float32) for k in (0, 1))
-            plane += weight[1][j] * line
-        total += weight[0][i] * plane
-    (x0, x1), (y0, y1), (z0, z1) = weight
-    return total + background[:, None, None, None] * (1 - (x0 + x1) * (y0 + y1) * (z0 + z1))
+    def line(offset: int) -> tf.Tensor:
+        return sum(z[k] * tf.cast(tf.gather(voxels, corner + (offset + k)), tf.float32) for k in (0, 1))
+
+    def plane(offset: int) -> tf.Tensor:
+        return sum(y[j] * line(offset + j * strides[1]) for j in (0, 1))
+
+    inside = (x[0] + x[1]) * (y[0] + y[1]) * (z[0] + z[1])
+    return sum(x[i] * plane(i * strides[0]) for i in (0, 1)) + background[:, None, None, None] * (1 - inside)
+
+
+def _neighbours(place: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Along an axis of `size` (at least 2) voxels: a voxel that has a next one, int32, its weight, the next one's weight."""
+    # far outside is as good as just outside, and a float beyond int32 has no floor there
+    place = tf.clip_by_value(place, -2.0, size + 1.0)
+    below = tf.floor(place)
+    share = place - below
+    index = tf.cast(below, tf.int32)
+    voxel = tf.clip_by_value(index, 0, size - 2)
+    between = index == voxel
+    return (
+        voxel,
+        tf.where(between, 1 - share, tf.where(index == -1, share, 0.0)),
+        tf.where(between, share, tf.where(index == size - 1, 1 - share, 0.0)),
+    )
