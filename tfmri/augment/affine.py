@@ -1,7 +1,7 @@
 """Where places of the output come from when a head is mirrored, scaled, sheared, rotated and moved.
 
-Each function gives a matrix (batch, 3, 3) and a shift (batch, 3) mm: the place p of the output, in mm from the centre of
-the image, comes from matrix·p + shift. That is the inverse of what happens to the head. No matrix products through
+Each function gives a matrix (batch, 3, 3) and a shift (batch, 3) mm: the place p of the output, in mm from the centre
+of the image, comes from matrix·p + shift. That is the inverse of what happens to the head. No matrix products through
 `einsum`: on a GPU they may be rounded to ten bits, and places must not be.
 """
 
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmri.augment.settings import AXES
+
 Source = tuple[tf.Tensor, tf.Tensor]
 
 

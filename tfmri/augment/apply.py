@@ -8,7 +8,6 @@ its seed and its background, and on nothing else in the batch.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
 
 import tensorflow as tf
 
@@ -71,7 +70,7 @@ def _program(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...])
 def apply_parameters(
     recipe: Recipe, images: tf.Tensor, parameters: Parameters, background: tf.Tensor, spacing: Sequence[float]
 ) -> tf.Tensor:
-    """`images` (batch, x, y, z, channel) changed by `recipe` with `parameters`, as `sample_parameters` gives them: float32.
+    """`images` (batch, x, y, z, channel) changed by `recipe` with `parameters` of `sample_parameters`: float32.
 
     Spatial transforms first, one field for all channels; then the others in their order, the same parameters for each
     channel by its own range and background, but noise of its own. Slow unless inside a `tf.function(jit_compile=True)`.
@@ -117,39 +116,50 @@ Changes = Sequence[tuple[str, IntensityTransform]]
 
 
 def _change(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) -> tf.Tensor:
-    """`images` (batch, x, y, z) after all of `changes`; rare ones that follow each other share one pass."""
-    for rare, group in groupby(changes, lambda change: change[1].rare):
-        some = list(group)
-        if rare:
-            images = _one_by_one(some, images, {key: drawn[key] for key, _ in some}, scan)
+    """`images` (batch, x, y, z) after all of `changes`."""
+    for key, transform in changes:
+        if transform.rare:
+            images = _one_by_one(transform, images, drawn[key], scan)
             continue
-        for key, transform in some:
-            happens = drawn[key]["drawn"]
 
-            def change(values: tf.Tensor) -> tf.Tensor:
-                return tf.where(happens, transform.apply(values, drawn[key], scan), values)  # noqa: B023
+        numbers = transform.measured(images, drawn[key], scan)
 
-            images = change(images)
-            if transform.pointwise:
-                scan = replace(scan, **{name: change(getattr(scan, name)) for name in ("low", "high", "background")})
+        def change(values: tf.Tensor) -> tf.Tensor:
+            return tf.where(drawn[key]["drawn"], transform.apply(values, numbers, scan), values)  # noqa: B023
+
+        images = _if_any(drawn[key]["drawn"], change, images) if transform.mixes else change(images)
+        if transform.pointwise:
+            scan = replace(scan, **{name: change(getattr(scan, name)) for name in ("low", "high", "background")})
     return images
 
 
-def _one_by_one(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) -> tf.Tensor:
-    """As `_change`, computing for each sample only what it drew."""
-    batch = tf.shape(images)[0]
-    ends = tuple(tf.broadcast_to(each, [batch, 1, 1, 1]) for each in (scan.low, scan.high, scan.background))
+def _if_any(happens: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """`change` of the images, computed if it happens to any of them.
 
-    def one(sample):
-        image, numbers, limits = sample
-        alone = tf.nest.map_structure(lambda value: value[None], numbers)
-        own = Scan(*(limit[None] for limit in limits), scan.spacing)
-        for key, transform in changes:
-            image = tf.cond(
-                tf.reshape(numbers[key]["drawn"], []),
-                lambda image=image, key=key, transform=transform: transform.apply(image[None], alone[key], own)[0],
-                lambda image=image: image,
-            )
-        return image
+    In a loop of one turn or none, and not behind a condition: XLA does not compute in parallel on a CPU what stands
+    behind a condition. The loop also keeps its input, which XLA would otherwise compute again for each tap of a filter.
+    """
+    turns = tf.cast(tf.reduce_any(happens), tf.int32)
+    return tf.while_loop(lambda turn, _: turn < turns, lambda turn, kept: (turn + 1, change(kept)), (0, images))[1]
 
-    return tf.map_fn(one, (images, {key: dict(value) for key, value in drawn.items()}, ends), fn_output_signature=tf.float32)
+
+def _one_by_one(
+    transform: IntensityTransform, images: tf.Tensor, drawn: Mapping[str, tf.Tensor], scan: Scan
+) -> tf.Tensor:
+    """`images` after `transform`, computed for those samples alone that drew it: a loop, for `_if_any`'s reasons."""
+    happens = tf.reshape(drawn["drawn"], [-1])
+    first = tf.argsort(tf.cast(~happens, tf.int32), stable=True)  # those that drew it stand first
+    ends = {
+        name: tf.broadcast_to(getattr(scan, name), [tf.size(happens), 1, 1, 1])
+        for name in ("low", "high", "background")
+    }
+
+    def change(i: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        sample = first[i]
+        own = {name: value[sample][None] for name, value in drawn.items()}
+        of_sample = replace(scan, **{name: value[sample][None] for name, value in ends.items()})
+        changed = transform.apply(images[sample][None], own, of_sample)
+        return i + 1, tf.tensor_scatter_nd_update(images, [[sample]], changed)
+
+    count = tf.reduce_sum(tf.cast(happens, tf.int32))
+    return tf.while_loop(lambda i, _: i < count, change, (0, images))[1]

@@ -58,10 +58,20 @@ def along(images: tf.Tensor, axis: int, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def materialised(images: tf.Tensor) -> tf.Tensor:
-    """`images`, computed once and kept: XLA would otherwise compute what leads to them again for each tap of a filter."""
+    """`images`, computed once and kept: XLA would otherwise compute them again for each tap of a filter."""
     if tf.executing_eagerly():  # the barrier is an instruction of XLA alone
         return images
     from tensorflow.compiler.tf2xla.python import xla
 
     (kept,) = xla.optimization_barrier(images)
     return kept
+
+
+def sharpen(
+    images: tf.Tensor, amount: tf.Tensor, sigma: tf.Tensor, spacing: Sequence[float], reach: Sequence[int]
+) -> tf.Tensor:
+    """Unsharp mask: ``images + amount (images - blur(images, sigma))``; an amount of 0 gives `images` exactly.
+
+    Arguments as of `blur`, and `amount` (batch, 1, 1, 1).
+    """
+    return images + amount * (images - blur(images, sigma, spacing, reach))

@@ -39,7 +39,7 @@ def resample(images: tf.Tensor, places: Sequence[tf.Tensor], background: tf.Tens
 
 
 def _neighbours(place: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Along an axis of `size` (at least 2) voxels: a voxel that has a next one, int32, its weight, the next one's weight."""
+    """Along an axis of `size` (at least 2) voxels: a voxel before the last, int32, its weight and the next one's."""
     # far outside is as good as just outside, and a float beyond int32 has no floor there
     place = tf.clip_by_value(place, -2.0, size + 1.0)
     below = tf.floor(place)

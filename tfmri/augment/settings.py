@@ -142,7 +142,7 @@ def axes(*default: str) -> Any:
 
 
 def derived() -> Any:
-    """No setting: what the program needs to know of the ranges (`Transform.without_numbers`), such as a kernel's reach."""
+    """No setting: what the program must know of the ranges (`Transform.without_numbers`), such as a kernel's reach."""
     return field(default=None, metadata={"derived": True}, repr=False, compare=True)
 
 

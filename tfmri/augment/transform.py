@@ -62,7 +62,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Transform:
-    """Its fields are made with the functions of settings.py; every transform has a `probability`, decided per sample."""
+    """Its fields are made with the functions of settings.py; all have a `probability`, decided per sample."""
 
     separately: ClassVar[bool] = False  # for x, y and z the probability is decided separately
 
@@ -96,8 +96,16 @@ class SpatialTransform(Transform):
 class IntensityTransform(Transform):
     """Changes intensities, channel by channel."""
 
-    pointwise: ClassVar[bool] = False  # an intensity's new value depends on nothing but the old one, and rises with it
+    pointwise: ClassVar[bool] = False  # what becomes of an intensity is the same in all the image, and rises with it
+    mixes: ClassVar[bool] = False  # a voxel's new intensity depends on its neighbours': skipped where no sample drew it
     rare: ClassVar[bool] = False  # costly: computed for those samples alone that drew it, one after another
+
+    def measured(self, images: "tf.Tensor", drawn: Drawn, scan: Scan) -> Drawn:
+        """`drawn`, and what a pointwise transform must measure in the images: their mean, say, (batch, 1, 1, 1).
+
+        Its `apply` gets that in place of `drawn`, and then does the same to images, range and background.
+        """
+        return drawn
 
     def apply(self, images: "tf.Tensor", drawn: Drawn, scan: Scan) -> "tf.Tensor":
         """The changed images.
