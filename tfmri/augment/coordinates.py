@@ -52,8 +52,21 @@ def coordinates(
             field = deformation if field is None else field + deformation
     if back is None and field is None:
         return None
-    matrix, shift = back or affine.identity(tf.shape(field)[0])
+    return voxel_places(back or affine.identity(tf.shape(field)[0]), shape, spacing, field)
 
+
+def voxel_places(
+    back: affine.Source, shape: Sequence[int], spacing: Sequence[float], field: tf.Tensor | None = None
+) -> list[tf.Tensor]:
+    """Input voxel coordinates along x, y and z, each (batch, x, y, z), of output places p that come from back(p + field).
+
+    Args:
+        back: matrix (batch, 3, 3) and shift (batch, 3) mm, about the centre of the image.
+        shape: of the images, in voxels.
+        spacing: of the images, in mm.
+        field: (batch, 3, x, y, z) mm.
+    """
+    matrix, shift = back
     centre = (np.array(shape) - 1) / 2
     places = [
         tf.reshape(tf.constant(np.arange(n) - c, tf.float32), np.roll([1, 1, n], axis + 1))

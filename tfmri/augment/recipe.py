@@ -33,9 +33,17 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "affine": spatial.Affine,
     "elastic": spatial.Elastic,
     "gamma": intensity.Gamma,
+    "brightness": intensity.Brightness,
+    "contrast": intensity.Contrast,
+    "histogram_shift": intensity.HistogramShift,
+    "remap": intensity.Remap,
+    "window": intensity.Window,
     "bias_field": intensity.BiasField,
+    "polynomial_bias": intensity.PolynomialBias,
     "blur": intensity.Blur,
+    "sharpen": intensity.Sharpen,
     "noise": intensity.Noise,
+    "rician_noise": intensity.RicianNoise,
 }
 RECIPES = ("none", "standard")
 _OWN = ":"  # is in the path of a transform of one's own, `module:Class`
@@ -119,6 +127,8 @@ def weakened(transform: Transform, share: float) -> Transform:
     values: dict[str, Any] = {"probability": 1.0}
     for setting in ranges_of(transform):
         neutral = setting.metadata["neutral"]
+        if neutral is None:
+            continue
         values[setting.name] = tuple(neutral + share * (end - neutral) for end in getattr(transform, setting.name))
     return replace(transform, **values)
 

@@ -66,14 +66,16 @@ def sample_parameters(recipe: Recipe, seeds: tf.Tensor, numbers: Numbers | None 
             used += how["size"]
             if how["same_if"] and getattr(transform, how["same_if"]):
                 u = tf.repeat(u[:, :1], how["size"], axis=1)
-            value = _between(tf.convert_to_tensor(numbers[key][setting.name]), u, how["log"])
+            value = _between(tf.convert_to_tensor(numbers[key][setting.name]), u, how["log"], how["whole"])
             parameters[key][setting.name] = value if how["size"] > 1 else value[:, 0]
     for stream, (key, name, random) in enumerate(randoms.values(), start=len(keys)):
         parameters[key][name] = _random(random, streams[:, stream])
     return parameters
 
 
-def _between(ends: tf.Tensor, u: tf.Tensor, log: bool) -> tf.Tensor:
+def _between(ends: tf.Tensor, u: tf.Tensor, log: bool, whole: bool) -> tf.Tensor:
+    if whole:  # u may come so close to 1 that the sum is rounded up
+        return tf.minimum(tf.floor(ends[0] + (ends[1] - ends[0] + 1) * u), ends[1])
     low, high = tf.unstack(tf.math.log(ends) if log else ends)
     value = low + (high - low) * u
     return tf.exp(value) if log else value

@@ -1,6 +1,6 @@
 """What a setting of a transform may be: its default, what is refused, and how a sample draws its number from it.
 
-A setting is a dataclass field. `between` and `up_to` are ranges: each sample draws a number of its own from them, and
+A setting is a dataclass field. `between`, `whole_between` and `up_to` are ranges: each sample draws a number of its own from them, and
 they enter the compiled program as numbers, so that another range needs no other program. All others (`count`,
 `switch`, `choice`, `axes`) are part of the program.
 """
@@ -58,8 +58,25 @@ def between(
             raise RefusedError(f"[lowest, highest], both from {within[0]:g} to {within[1]:g} {unit}".rstrip())
         return float(value[0]), float(value[1])
 
-    drawn = {"log": log, "size": PER_AXIS if per_axis else 1, "same_if": same_if}
+    drawn = {"log": log, "size": PER_AXIS if per_axis else 1, "same_if": same_if, "whole": False}
     return field(default=(low, high), metadata={"check": check, "neutral": neutral, "drawn": drawn})
+
+
+def whole_between(low: int, high: int, *, within: tuple[int, int]) -> Any:
+    """A range of whole numbers, written [lowest, highest]: each sample draws one, all as likely. None is neutral."""
+
+    def check(value: Any) -> tuple[int, int]:
+        sound = (
+            isinstance(value, Sequence)
+            and len(value) == 2
+            and all(_is_number(end) and end == int(end) for end in value)
+        )
+        if not sound or not within[0] <= value[0] <= value[1] <= within[1]:
+            raise RefusedError(f"[lowest, highest], whole numbers from {within[0]} to {within[1]}")
+        return int(value[0]), int(value[1])
+
+    drawn = {"log": False, "size": 1, "same_if": "", "whole": True}
+    return field(default=(low, high), metadata={"check": check, "neutral": None, "drawn": drawn})
 
 
 def up_to(
