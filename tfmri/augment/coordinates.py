@@ -58,7 +58,7 @@ def coordinates(
 def voxel_places(
     back: affine.Source, shape: Sequence[int], spacing: Sequence[float], field: tf.Tensor | None = None
 ) -> list[tf.Tensor]:
-    """Input voxel coordinates along x, y and z, each (batch, x, y, z), of output places p that come from back(p + field).
+    """Three of (batch, x, y, z): input voxel coordinates of the output places p, which come from back(p + field).
 
     Args:
         back: matrix (batch, 3, 3) and shift (batch, 3) mm, about the centre of the image.

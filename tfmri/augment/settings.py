@@ -1,8 +1,8 @@
 """What a setting of a transform may be: its default, what is refused, and how a sample draws its number from it.
 
-A setting is a dataclass field. `between`, `whole_between` and `up_to` are ranges: each sample draws a number of its own from them, and
-they enter the compiled program as numbers, so that another range needs no other program. All others (`count`,
-`switch`, `choice`, `axes`) are part of the program.
+A setting is a dataclass field. `between`, `whole_between` and `up_to` are ranges: each sample draws a number of its own
+from them, and they enter the compiled program as numbers, so that another range needs no other program. All others
+(`count`, `switch`, `choice`, `axes`) are part of the program.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def whole_between(low: int, high: int, *, within: tuple[int, int]) -> Any:
         )
         if not sound or not within[0] <= value[0] <= value[1] <= within[1]:
             raise RefusedError(f"[lowest, highest], whole numbers from {within[0]} to {within[1]}")
-        return int(value[0]), int(value[1])
+        return value[0], value[1]
 
     drawn = {"log": False, "size": 1, "same_if": "", "whole": True}
     return field(default=(low, high), metadata={"check": check, "neutral": None, "drawn": drawn})
@@ -116,7 +116,7 @@ def count(default: int, low: int, high: int) -> Any:
     """A whole number from `low` to `high`."""
 
     def check(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        if not _is_whole(value) or not low <= value <= high:
             raise RefusedError(f"a whole number from {low} to {high}")
         return value
 
@@ -169,3 +169,7 @@ def _spread(number: float, signed: bool) -> Interval:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
