@@ -20,6 +20,33 @@ def bias_field(images: tf.Tensor, strength: tf.Tensor, control: tf.Tensor, backg
     return images + (images - background) * tf.math.expm1(strength * log_gain(control, images.shape[1:]))
 
 
+def polynomial_bias(
+    images: tf.Tensor, strength: tf.Tensor, coefficients: tf.Tensor, background: tf.Tensor
+) -> tf.Tensor:
+    """``background + (images - background) exp(strength · polynomial(coefficients))``: air stays air.
+
+    Args:
+        images: (batch, x, y, z) float32.
+        strength: (batch, 1, 1, 1); 0 gives `images` exactly.
+        coefficients: (batch, order + 1, order + 1, order + 1).
+        background: (batch, 1, 1, 1) float32.
+    """
+    return images + (images - background) * tf.math.expm1(strength * polynomial(coefficients, images.shape[1:]))
+
+
+def polynomial(coefficients: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """``Σ coefficients[i, j, k] x^i y^j z^k`` of all i + j + k ≤ order, (batch, x, y, z) float32.
+
+    Args:
+        coefficients: (batch, order + 1, order + 1, order + 1); those of higher terms do not count.
+        shape: of the images, in voxels; along each axis the outermost lie at -1 and 1.
+    """
+    terms = coefficients.shape[1]
+    powers = [tf.constant(np.linspace(-1, 1, n)[:, None] ** np.arange(terms), tf.float32) for n in shape]
+    counts = np.indices((terms,) * 3).sum(axis=0) < terms
+    return tf.einsum("bijk,xi,yj,zk->bxyz", tf.where(counts, coefficients, 0.0), *powers)
+
+
 def log_gain(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """A smooth field (batch, x, y, z) with mean 0 and, expected, variance 1 over the voxels of each image.
 
