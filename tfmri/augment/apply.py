@@ -1,4 +1,4 @@
-"""A recipe as one compiled function of a batch: sample parameters, resample once, change intensities.
+"""A recipe as a compiled function of a batch: sample parameters, resample once, change intensities.
 
 Compiled by XLA once per list of transforms and shape of batch (ranges and probabilities enter as numbers), on a CPU or
 GPU, callable inside a training step under any tf.distribute strategy, or in tf.data. Each sample depends on its image,
@@ -46,51 +46,97 @@ def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float])
     ]
     if problems:
         raise InputError(*problems)
-    program = _program(tuple(each.without_numbers(spacing) for each in recipe), tuple(shape), tuple(spacing))
-    numbers = numbers_of(recipe)
+    sample, apply = make_sampler(recipe, spacing), make_applier(recipe, shape, spacing)
 
     def augment(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-        return program(images, seeds, background, numbers)
+        return apply(images, sample(seeds), background)
 
     return augment
 
 
-@lru_cache(maxsize=32)
-def _program(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Callable:
-    """The compiled function of all recipes that are `recipe` but for their numbers."""
+def make_sampler(recipe: Recipe, spacing: Sequence[float]) -> Callable[[tf.Tensor], Parameters]:
+    """Compiled `sample_parameters` of seeds (batch, 2) int32."""
+    program, numbers = _sampling(_without_numbers(recipe, spacing)), numbers_of(recipe)
+    return lambda seeds: program(seeds, numbers)
 
+
+def make_applier(
+    recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]
+) -> Callable[[tf.Tensor, Parameters, tf.Tensor], tf.Tensor]:
+    """Compiled `apply_parameters` of images, parameters and backgrounds.
+
+    A program of its own, apart from the sampling: kept parameters then give the same voxels bit for bit, and XLA does
+    not work the numbers of a sample out again for each of its voxels, as it does where it can see how they came about.
+    """
+    program = _applying(_without_numbers(recipe, spacing), tuple(shape), tuple(spacing))
+
+    def apply(images: tf.Tensor, parameters: Parameters, background: tf.Tensor) -> tf.Tensor:
+        # channels apart, outside of the program: over an innermost axis of one channel XLA's loops are not vectorised
+        return tf.stack(program(tf.unstack(images, axis=-1), parameters, background), axis=-1)
+
+    return apply
+
+
+def _without_numbers(recipe: Recipe, spacing: Sequence[float]) -> Recipe:
+    return tuple(each.without_numbers(spacing) for each in recipe)
+
+
+# One program for all recipes that are the same but for their numbers.
+
+
+@lru_cache(maxsize=64)
+def _sampling(recipe: Recipe) -> Callable:
     @tf.function(jit_compile=True, autograph=False)
-    def program(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor, numbers: Numbers) -> tf.Tensor:
-        images = tf.ensure_shape(images, (None, *shape, None))
-        return apply_parameters(recipe, images, sample_parameters(recipe, seeds, numbers), background, spacing)
+    def sample(seeds: tf.Tensor, numbers: Numbers) -> Parameters:
+        return sample_parameters(recipe, seeds, numbers)
 
-    return program
+    return sample
+
+
+@lru_cache(maxsize=64)
+def _applying(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Callable:
+    @tf.function(jit_compile=True, autograph=False)
+    def apply(channels: Sequence[tf.Tensor], parameters: Parameters, background: tf.Tensor) -> list[tf.Tensor]:
+        channels = [tf.ensure_shape(channel, (None, *shape)) for channel in channels]
+        return apply_parameters(recipe, channels, parameters, background, spacing)
+
+    return apply
 
 
 def apply_parameters(
-    recipe: Recipe, images: tf.Tensor, parameters: Parameters, background: tf.Tensor, spacing: Sequence[float]
-) -> tf.Tensor:
-    """`images` (batch, x, y, z, channel) changed by `recipe` with `parameters` of `sample_parameters`: float32.
+    recipe: Recipe,
+    channels: Sequence[tf.Tensor],
+    parameters: Parameters,
+    background: tf.Tensor,
+    spacing: Sequence[float],
+) -> list[tf.Tensor]:
+    """Images changed by `recipe` with `parameters` of `sample_parameters`.
 
     Spatial transforms first, one field for all channels; then the others in their order, the same parameters for each
     channel by its own range and background, but noise of its own. Slow unless inside a `tf.function(jit_compile=True)`.
-    """
-    shape, channels = images.shape[1:-1], images.shape[-1]
-    background = tf.reshape(tf.cast(background, tf.float32), [-1, channels])
-    places = coordinates(recipe, parameters, shape, spacing)
-    planes = [images[..., channel] for channel in range(channels)]
-    if places is None:
-        moved = [tf.cast(plane, tf.float32) for plane in planes]
-    else:
-        moved = [resample(plane, places, background[:, channel]) for channel, plane in enumerate(planes)]
 
-    changes = [(key, each) for key, each in zip(keys_of(recipe), recipe, strict=True)
-               if isinstance(each, IntensityTransform)]  # fmt: skip
+    Args:
+        recipe: its numbers do not count.
+        channels: (batch, x, y, z) each.
+        parameters: one row per sample.
+        background: (batch, channel), or (batch,) of one channel.
+        spacing: (x, y, z) mm.
+
+    Returns:
+        As many (batch, x, y, z) float32.
+    """
+    background = tf.reshape(tf.cast(background, tf.float32), [-1, len(channels)])
+    places = coordinates(recipe, parameters, channels[0].shape[1:], spacing)
+    changes = [
+        (key, each) for key, each in zip(keys_of(recipe), recipe, strict=True) if isinstance(each, IntensityTransform)
+    ]
     results = []
-    for channel, (plane, result) in enumerate(zip(planes, moved, strict=True)):
-        drawn = {key: _of_channel(each, parameters[key], channel) for key, each in changes}
-        results.append(_change(changes, result, drawn, _scan(plane, background[:, channel], spacing)))
-    return tf.stack(results, axis=-1)
+    for number, channel in enumerate(channels):
+        air = background[:, number]
+        result = tf.cast(channel, tf.float32) if places is None else resample(channel, places, air)
+        drawn = {key: _of_channel(each, parameters[key], number) for key, each in changes}
+        results.append(_change(changes, result, drawn, _scan(channel, air, spacing)))
+    return results
 
 
 def _scan(plane: tf.Tensor, background: tf.Tensor, spacing: Sequence[float]) -> Scan:
