@@ -25,10 +25,13 @@ def spline_weights(voxels: int, points: int) -> np.ndarray:
 
 def upsample(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """The field of `control` (batch, fields, i, j, k) at the voxels of `shape`: (batch, fields, x, y, z) float32."""
-    x, y, z = (
-        tf.constant(spline_weights(voxels, points), tf.float32)
-        for voxels, points in zip(shape, control.shape[-3:], strict=True)
-    )
-    field = tf.einsum("bcijk,xi->bcxjk", control, x)
-    field = tf.einsum("bcxjk,yj->bcxyk", field, y)
-    return tf.einsum("bcxyk,zk->bcxyz", field, z)
+    weights = [spline_weights(n, points).astype("float32") for n, points in zip(shape, control.shape[-3:], strict=True)]
+    field = tf.einsum("bcijk,xi->bcxjk", control, weights[0])
+    field = tf.einsum("bcxjk,yj->bcxyk", field, weights[1])
+    if control.shape[-1] > _SUMMED:
+        return tf.einsum("bcxyk,zk->bcxyz", field, weights[2])
+    # a sum that XLA computes where the field is used, in place of a matrix product that goes through memory
+    return tf.add_n([field[..., k, None] * along_z for k, along_z in enumerate(weights[2].T)])
+
+
+_SUMMED = 12  # points
