@@ -21,7 +21,7 @@ from typing import Any
 
 from tfmri.augment.settings import RefusedError
 from tfmri.augment.transform import IntensityTransform, SpatialTransform, Transform, ranges_of, settings_of
-from tfmri.augment.transforms import intensity, spatial
+from tfmri.augment.transforms import acquisition, intensity, spatial
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.options import load_named
 
@@ -44,6 +44,12 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "sharpen": intensity.Sharpen,
     "noise": intensity.Noise,
     "rician_noise": intensity.RicianNoise,
+    "low_resolution": acquisition.LowResolution,
+    "gibbs": acquisition.Gibbs,
+    "ghosting": acquisition.Ghosting,
+    "motion": acquisition.Motion,
+    "spike": acquisition.Spike,
+    "cutout": acquisition.Cutout,
 }
 RECIPES = ("none", "standard")
 _OWN = ":"  # is in the path of a transform of one's own, `module:Class`

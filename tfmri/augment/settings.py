@@ -34,7 +34,7 @@ def between(
     high: float,
     *,
     within: Interval,
-    neutral: float,
+    neutral: float | None,
     unit: str = "",
     log: bool = False,
     per_axis: bool = False,
@@ -45,7 +45,7 @@ def between(
     Args:
         low, high: the default.
         within: what the range must not leave.
-        neutral: the number that changes nothing; `weakened` draws the range together towards it.
+        neutral: the number that changes nothing; `weakened` draws the range together towards it. None leaves it alone.
         unit: of the numbers, for messages.
         log: the logarithm of the number is drawn uniformly.
         per_axis: x, y and z draw a number each.
