@@ -86,6 +86,8 @@ def main() -> None:
     tables = [compare(shape, options, peers, processors) for shape in options.shapes]
     loads.append(os.getloadavg()[0])
     print(f"\n{processors} processors, load {loads[0]:.1f} before and {loads[1]:.1f} after: {options.rounds} rounds")
+    if loads[0] > processors / 4:
+        print("Others were using the machine: threads that wait for each other suffer most, and no ratio holds.")
     if options.json:
         found = {peer: {**at, "python": python} for peer, (python, at) in peers.items()}
         content = {"processors": processors, "load": loads, "batch": options.batch, "peers": found, "shapes": tables}
