@@ -40,6 +40,9 @@ def test_the_template_shows_every_key_with_its_default():
     written_out = load_experiment(path)
     defaults = Experiment.model_validate({"data": {"labels": "demo"}, "targets": shown["targets"]})
     assert written_out == defaults
+    shown["augment"] = {
+        "on" if key is True else key: value for key, value in shown["augment"].items()
+    }  # as YAML has it
     for name, field in Experiment.model_fields.items():
         inner = getattr(field.annotation, "model_fields", {})
         assert name in shown
@@ -63,7 +66,8 @@ def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_
     experiment = load_experiment(write(SMALL))
     assert experiment.model.options["dropout"] == 0.5
     assert experiment.targets["age"].settings["loss"] in ("mae", "mse")
-    assert all("probability" in next(iter(step.values())) for step in experiment.augment)
+    assert all("probability" in next(iter(step.values())) for step in experiment.augment.recipe)
+    assert (experiment.augment.on, experiment.augment.padding) == ("auto", "background")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,15 @@ def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_
         (SMALL | {"augment": {"noise": {"sd": 0.1}}}, ["augment: {'noise'", "a list of transforms", "{noise: {sd:"]),
         (SMALL | {"augment": 3}, ["augment: 3", "a list of transforms"]),
         (SMALL | {"augment": [3]}, ["augment, transform 1: 3", "one name with its settings"]),
+        (SMALL | {"augment": None}, ["augment: None", "the name of a recipe"]),
+        (SMALL | {"augment": {"recipe": "hevy"}}, ["augment: no recipe is called 'hevy'", "Did you mean 'heavy'?"]),
+        (SMALL | {"augment": {"on": "gpu"}}, ["augment.on: 'gpu'", "'auto', 'device' or 'host'"]),
+        (SMALL | {"augment": {"on": "host", "pading": "border"}}, ["augment.pading", "Did you mean 'padding'?"]),
+        (
+            SMALL | {"augment": {"padding": "zeros"}},
+            ["augment.padding: 'zeros'", "'background', 'border' or 'reflect'"],
+        ),
+        (SMALL | {"augment": ["no_such_lab:Ringing"]}, ["augment, transform 1: 'no_such_lab' cannot be imported"]),
         (SMALL | {"training": {"devices": ["GPU:0", "gpu:0"]}}, ["training.devices", "GPU:0 stands there more than"]),
         (SMALL | {"targets": {"groups": {"task": "regression"}}}, ["targets", "'groups' cannot be", "data.columns"]),
         (SMALL | {"targets": {"warnings": {"task": "regression"}}}, ["targets", "'warnings' cannot be"]),
@@ -131,6 +144,24 @@ def test_bare_yes_and_no_are_taken_for_neither_classes_nor_spellings(write, clas
     text = f"data: {{labels: a}}\ntargets: {{x: {{task: classification, classes: {classes}}}}}\n"
     with pytest.raises(InputError, match="quotes"):
         load_experiment(write(text))
+
+
+def test_augmentation_in_short_and_in_full_is_the_same(write):
+    in_full = {"recipe": ["flip"], "on": "auto", "padding": "background"}
+    short, full = (load_experiment(write(SMALL | {"augment": augment})) for augment in (["flip"], in_full))
+    assert short == full
+    assert load_experiment(write(SMALL | {"augment": {"padding": "border"}})).augment.transforms
+
+
+def test_a_bare_on_is_the_key_and_the_command_line_changes_it_beside_a_recipe_written_in_short(write):
+    text = yaml.safe_dump(SMALL)
+    path = write(text + "augment: {on: host, recipe: none}\n")
+    assert load_experiment(path).augment.on == "host"
+    assert load_experiment(path, ["augment.on=device"]).augment.on == "device"
+    path = write(text + "augment: none\n")
+    changed = load_experiment(path, ["augment.on=host"])
+    assert changed.augment.on == "host" and changed.augment.recipe == []
+    assert difference(load_experiment(path), changed) == ["augment.on: auto -> host"]
 
 
 def test_settings_are_changed_from_the_command_line(write):
@@ -207,9 +238,9 @@ def test_validating_a_file_imports_no_tensorflow():
 
 
 def test_the_recipe_in_the_documentation_is_the_standard_one():
-    from tfmri.augment.recipe import RECIPES, parse_recipe
+    from tfmri.augment.recipe import parse_recipe
 
     page = (EXPERIMENTS[0].parents[1] / "docs" / "augmentation.md").read_text()
     shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["augment"]
-    assert parse_recipe(shown) == RECIPES["standard"]
+    assert parse_recipe(shown) == parse_recipe("standard")
     assert list(shown[0]["flip"]) == ["probability", "axes"]

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 
 
-def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout=0.0, stop_at=None, optimizer="adamw"):
+def fit(
+    folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout=0.0, stop_at=None, optimizer="adamw",
+    on="device",
+):  # fmt: skip
     """Trains SFCN on blobs whose brightness tells the class; `stop_at` sends this process SIGTERM after that step."""
     from tfmri.training.startup import load_tensorflow
 
@@ -77,6 +80,7 @@ def fit(folder, devices=None, size=16, scans=20, epochs=2, batch_size=4, dropout
         optimizer=built,
         task=task,
         augment=make_augment(parse_recipe("standard"), (size, size, size), (180 / size,) * 3),
+        augment_on=on,
         samples=samples,
         truth=truth,
         train_rows=train_rows,

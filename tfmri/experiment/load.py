@@ -15,6 +15,9 @@ from tfmri.experiment.schema import Experiment
 # may want other intervals: neither makes another run of it.
 NOT_OF_TRAINING = ("evaluation", "cluster")
 
+# A section that may be written as one value, and the key that the value stands for.
+SHORT_FORMS = {"augment": "recipe"}
+
 
 def find_experiment(name: str) -> Path:
     """The file of an experiment: a path, or a name in `experiments/` of the current folder or of one above it.
@@ -134,7 +137,8 @@ def _set(settings: dict[str, Any], override: str) -> None:
     inner = settings
     for section in sections:
         if not isinstance(inner.get(section), dict):
-            inner[section] = {}
+            short = section in SHORT_FORMS and section in inner
+            inner[section] = {SHORT_FORMS[section]: inner[section]} if short else {}
         inner = inner[section]
     inner[last] = parsed
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from tfmri.augment.recipe import parse_recipe, recipe_to_config
+from tfmri.augment.recipe import Recipe, parse_recipe, recipe_to_config
 from tfmri.errors import InputError, Problem
 from tfmri.images.prepare import Preparation
 from tfmri.models.registry import check_model
@@ -147,6 +147,33 @@ class Split(Section):
         return self
 
 
+class Augment(Section):
+    """How training scans are changed at random; `augment: standard` and a list stand for their recipe."""
+
+    recipe: list[dict[str, dict[str, Any]]] = Field(default="standard", validate_default=True)
+    on: Literal["auto", "device", "host"] = "auto"  # inside the training step, or before it, in what reads the scans
+    padding: Literal["background", "border", "reflect"] = "background"  # what comes into view from outside the image
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, augment: Any) -> Any:
+        if not isinstance(augment, dict):
+            return {"recipe": augment}
+        named = {"on" if key is True else key: value for key, value in augment.items()}  # YAML reads a bare on as true
+        return named if not named or named.keys() & cls.model_fields.keys() else {"recipe": augment}
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _known_recipe(cls, recipe: Any) -> list[dict[str, dict[str, Any]]]:
+        """Ranges and probabilities written out, so that a run keeps them when a named recipe changes."""
+        return recipe_to_config(parse_recipe(recipe))
+
+    @property
+    def transforms(self) -> Recipe:
+        """The recipe as the room of augmentation takes it."""
+        return parse_recipe(self.recipe)
+
+
 class Model(BaseModel):
     """An architecture of `tfmri.models.registry`, or `package.module:function`, with the options of its builder."""
 
@@ -219,7 +246,7 @@ class Experiment(Section):
     targets: dict[str, Target]
     image: Image = Image()
     split: Split = Split()
-    augment: list[dict[str, dict[str, Any]]] = Field(default="standard", validate_default=True)
+    augment: Augment = Augment()
     model: Model = Field(default=Model(), validate_default=True)
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -243,12 +270,6 @@ class Experiment(Section):
     @classmethod
     def _known_model(cls, model: Model) -> Model:
         return Model(name=model.name, **check_model(model.name, model.options))
-
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _known_recipe(cls, augment: Any) -> list[dict[str, dict[str, Any]]]:
-        """Ranges and probabilities written out, so that a run keeps them when a named recipe changes."""
-        return recipe_to_config(parse_recipe(augment))
 
     @property
     def folds(self) -> list[int | None]:

@@ -1,8 +1,9 @@
-"""tf.data from prepared scans: rows -> read -> decode -> batch -> prefetch, with no Python per scan.
+"""tf.data from prepared scans: rows -> read -> decode -> batch [-> augment] -> prefetch, with no Python per scan.
 
 One element, batch first:
 
-    image       (batch, x, y, z, channel) float16, as prepared, on the fit's standard scale if it has one, not augmented
+    image       (batch, x, y, z, channel) float16, as prepared, on the fit's standard scale if it has one; where the
+                batches are augmented here, float32
     row         (batch,) int64, row of the table of scans: predictions find their subject by it
     seed        (batch, 2) int32, for the augmentation of this sample in this epoch
     background  (batch, channel) float32, the intensity with which this image is padded
@@ -10,7 +11,7 @@ One element, batch first:
     weight      (batch,) float32
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,9 @@ from tfmri.pipeline.standard import map_to_standard
 READERS = 4  # files read at a time: enough to hide a network disk's latency, whatever the number of cores
 
 
-def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: int) -> tf.data.Dataset:
+def batches(
+    samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: int, augment: Callable | None = None
+) -> tf.data.Dataset:
     """Batches of `rows` in their order; what does not fill a batch is dropped, so give full batches (`filled_up`).
 
     Args:
@@ -29,6 +32,8 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
         rows: (n,) int64.
         seeds: (n, 2) int32.
         batch_size: over all devices together.
+        augment: (images, seeds, backgrounds) -> float32 images, applied to whole batches on the host before devices
+            share them; None leaves the images as they are.
 
     Returns:
         A dataset of the elements described above, shapes static.
@@ -61,7 +66,12 @@ def batches(samples: Samples, rows: np.ndarray, seeds: np.ndarray, batch_size: i
 
     dataset = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), seeds.astype(np.int32)))
     dataset = dataset.map(read, num_parallel_calls=READERS, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    if augment is not None:
+        dataset = dataset.map(
+            lambda batch: batch | {"image": augment(batch["image"], batch["seed"], batch["background"])}
+        )
+    dataset = dataset.prefetch(2)
     options = tf.data.Options()
     # Autotuning sleeps 10 ms, then twice as long each time, and an iterator that ends waits for it to wake: seconds an
     # epoch. It also plans with half of the host's memory, far above a job's share.

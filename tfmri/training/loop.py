@@ -34,6 +34,7 @@ class Fitting:
         optimizer: built for the model's trainable variables.
         task: encodes targets, has the loss and the metrics.
         augment: (images, seeds, backgrounds) -> float32 images.
+        augment_on: `device`, inside the training step, or `host`, before it, where batches are read.
         samples: every scan.
         truth: (n,) the target of every scan in its own terms, classes or years.
         train_rows, validation_rows: row numbers.
@@ -47,6 +48,7 @@ class Fitting:
     optimizer: keras.optimizers.Optimizer
     task: Any
     augment: Callable
+    augment_on: str
     samples: Samples
     truth: pd.Series
     train_rows: np.ndarray
@@ -127,7 +129,9 @@ def _make_train_step(fitting: Fitting) -> Callable:
     strategy, batch_size = fitting.strategy, fitting.batch_size
 
     def on_replica(batch):
-        images = fitting.augment(batch["image"], batch["seed"], batch["background"])
+        images = batch["image"]
+        if fitting.augment_on == "device":
+            images = fitting.augment(images, batch["seed"], batch["background"])
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             losses = task.loss(batch["target"], outputs)
@@ -154,7 +158,7 @@ def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, int
     if not len(rows):
         return
     seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch)
-    dataset = batches(fitting.samples, rows, seeds, size)
+    dataset = batches(fitting.samples, rows, seeds, size, fitting.augment if fitting.augment_on == "host" else None)
     began = monotonic()
     for batch in distributed(dataset, fitting.strategy):
         results = [fitting.strategy.experimental_local_results(each) for each in train_step(batch)]

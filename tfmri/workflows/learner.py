@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfmri.augment.recipe import parse_recipe
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import Experiment
 from tfmri.runs.cohort import rows_of
@@ -23,6 +22,7 @@ class Learner:
         model: untrained, in the strategy's scope.
         optimizer: built for the model.
         augment: (images, seeds, backgrounds) -> augmented images.
+        augment_on: `device` or `host`.
     """
 
     strategy: Any
@@ -30,6 +30,7 @@ class Learner:
     model: Any
     optimizer: Any
     augment: Any
+    augment_on: str
 
     @property
     def parameters(self) -> int:
@@ -79,8 +80,9 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
         warmup = round(steps * course.warmup_epochs)
         rate = learning_rate(course.name, how.learning_rate, steps * settings.epochs, warmup)
         optimizer = make_optimizer(how.name, rate, how.weight_decay, how.momentum, model.trainable_variables)
-    augment = make_augment(parse_recipe(experiment.augment), experiment.image.shape, experiment.image.spacing)
-    return Learner(strategy, task, model, optimizer, augment)
+    augment = make_augment(experiment.augment.transforms, experiment.image.shape, experiment.image.spacing)
+    augment_on = "device" if experiment.augment.on == "auto" else experiment.augment.on
+    return Learner(strategy, task, model, optimizer, augment, augment_on)
 
 
 def _check_monitor(monitor: str, task: Any, truth: pd.Series) -> None:

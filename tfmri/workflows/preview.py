@@ -41,7 +41,7 @@ def preview(experiment: Experiment, name: str, folder: Path, scans: int, transfo
     Raises:
         InputError: no such transform.
     """
-    recipe = parse_recipe(experiment.augment)
+    recipe = experiment.augment.transforms
     alone = _transform(transform, recipe) if transform else None
     cohort, _ = load_cohort(experiment)
     table = cohort.table.drop_duplicates("subject").head(scans if alone is None else 1)
@@ -55,7 +55,7 @@ def preview(experiment: Experiment, name: str, folder: Path, scans: int, transfo
         prepared = Section(f"{name}: prepared scans", _tiles(images), captions, COLUMNS)
         shown = _augmented(*first, recipe, experiment, draws=scans - 1)
         numbers = [captions[0], *(f"draw {number}" for number in range(1, scans))]
-        kinds = ", ".join(next(iter(item)) for item in experiment.augment) or "no augmentation"
+        kinds = ", ".join(next(iter(item)) for item in experiment.augment.recipe) or "no augmentation"
         augmented = Section(f"one of them, augmented: {kinds}", _tiles([images[0], *shown]), numbers, COLUMNS)
         sections = [prepared, augmented]
     path = folder / (f"{name}-{transform}.png" if alone else f"{name}.png")

@@ -162,6 +162,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         optimizer=learner.optimizer,
         task=learner.task,
         augment=learner.augment,
+        augment_on=learner.augment_on,
         samples=samples,
         truth=table[experiment.target],
         train_rows=train_rows,
