@@ -75,7 +75,8 @@ def sample_parameters(recipe: Recipe, seeds: tf.Tensor, numbers: Numbers | None 
 
 def _between(ends: tf.Tensor, u: tf.Tensor, log: bool, whole: bool) -> tf.Tensor:
     if whole:  # u may come so close to 1 that the sum is rounded up
-        return tf.minimum(tf.floor(ends[0] + (ends[1] - ends[0] + 1) * u), ends[1])
+        low, high = tf.math.ceil(ends[0]), tf.floor(ends[1])
+        return tf.minimum(tf.floor(low + (high - low + 1) * u), high)
     low, high = tf.unstack(tf.math.log(ends) if log else ends)
     value = low + (high - low) * u
     return tf.exp(value) if log else value

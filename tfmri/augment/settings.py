@@ -62,21 +62,25 @@ def between(
     return field(default=(low, high), metadata={"check": check, "neutral": neutral, "drawn": drawn})
 
 
-def whole_between(low: int, high: int, *, within: tuple[int, int]) -> Any:
-    """A range of whole numbers, written [lowest, highest]: each sample draws one, all as likely. None is neutral."""
+def whole_between(
+    low: int, high: int, *, within: tuple[int, int], unit: str = "", signed: bool = False, per_axis: bool = False
+) -> Any:
+    """A range of whole numbers, written [lowest, highest]: each sample draws one, all as likely.
+
+    If `signed`, one number stands for ± it, and 0 changes nothing; else no number is neutral. Arguments otherwise as of
+    `between`.
+    """
 
     def check(value: Any) -> tuple[int, int]:
-        sound = (
-            isinstance(value, Sequence)
-            and len(value) == 2
-            and all(_is_number(end) and end == int(end) for end in value)
-        )
-        if not sound or not within[0] <= value[0] <= value[1] <= within[1]:
-            raise RefusedError(f"[lowest, highest], whole numbers from {within[0]} to {within[1]}")
-        return value[0], value[1]
+        ends = (-value, value) if signed and _is_whole(value) else value
+        sound = isinstance(ends, Sequence) and len(ends) == 2 and all(_is_number(end) and end % 1 == 0 for end in ends)
+        if not sound or not within[0] <= ends[0] <= ends[1] <= within[1]:
+            one = f"a whole number from 0 to {within[1]}, or " if signed else ""
+            raise RefusedError(f"{one}[lowest, highest], whole numbers from {within[0]} to {within[1]} {unit}".rstrip())
+        return int(ends[0]), int(ends[1])
 
-    drawn = {"log": False, "size": 1, "same_if": "", "whole": True}
-    return field(default=(low, high), metadata={"check": check, "neutral": None, "drawn": drawn})
+    drawn = {"log": False, "size": PER_AXIS if per_axis else 1, "same_if": "", "whole": True}
+    return field(default=(low, high), metadata={"check": check, "neutral": 0 if signed else None, "drawn": drawn})
 
 
 def up_to(
