@@ -8,48 +8,53 @@ its seed and its background, and on nothing else in the batch.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 import tensorflow as tf
 
 from tfmri.augment.coordinates import coordinates
-from tfmri.augment.interpolation import resample
+from tfmri.augment.interpolation import continued, nearest, resample
 from tfmri.augment.philox import fold_in
 from tfmri.augment.recipe import Recipe, keys_of, name_of
 from tfmri.augment.sampling import Numbers, Parameters, numbers_of, sample_parameters
 from tfmri.augment.transform import IntensityTransform, Scan
 from tfmri.errors import InputError, Problem
 
-Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Augment = Callable[..., Any]
+Labels = Mapping[str, tf.Tensor]
+
+_NONE: Labels = MappingProxyType({})
 
 
-def make_augment(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]) -> Augment:
+def make_augment(
+    recipe: Recipe, shape: Sequence[int], spacing: Sequence[float], padding: str = "background"
+) -> Augment:
     """The function that augments batches by `recipe`.
 
     Args:
         recipe: from `parse_recipe`.
         shape: (x, y, z) voxels of the images.
         spacing: (x, y, z) mm.
+        padding: what comes into view from outside the images: `background`, `border` or `reflect` (interpolation.py).
 
     Returns:
-        ``augment(images, seeds, background)``, of images (batch, x, y, z, channel) float16 or float32, seeds (batch, 2)
-        int32, and backgrounds (batch, channel) float32, or (batch,) of one channel; gives (batch, x, y, z, channel)
-        float32. The same image, seed and background give the same voxels: bit for bit in batches of equal shape, to
-        1e-5 in others.
+        ``augment(images, seeds, background, labels={})``, of images (batch, x, y, z, channel) float16 or float32, seeds
+        (batch, 2) int32, and backgrounds (batch, channel) float32, or (batch,) of one channel; gives (batch, x, y, z,
+        channel) float32. The same image, seed and background give the same voxels: bit for bit in batches of equal
+        shape, to 1e-5 in others.
+
+        With `labels`, label maps and masks (batch, x, y, z) or (batch, x, y, z, channel) of whole numbers by name, it
+        gives images and labels: each voxel the label of the voxel nearest to where the image's comes from, 0 where
+        `background` comes into view. Left stays left: a mirrored left hippocampus keeps its number.
 
     Raises:
         InputError: for a transform that cannot be applied to such images.
     """
-    problems = [
-        Problem(f"augment, {name_of(each)}", *problem)
-        for each in recipe
-        if (problem := each.problem(shape, spacing)) is not None
-    ]
-    if problems:
-        raise InputError(*problems)
-    sample, apply = make_sampler(recipe, spacing), make_applier(recipe, shape, spacing)
+    sample, apply = make_sampler(recipe, spacing), make_applier(recipe, shape, spacing, padding)
 
-    def augment(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
-        return apply(images, sample(seeds), background)
+    def augment(images: tf.Tensor, seeds: tf.Tensor, background: tf.Tensor, labels: Labels = _NONE) -> Any:
+        return apply(images, sample(seeds), background, labels)
 
     return augment
 
@@ -61,18 +66,29 @@ def make_sampler(recipe: Recipe, spacing: Sequence[float]) -> Callable[[tf.Tenso
 
 
 def make_applier(
-    recipe: Recipe, shape: Sequence[int], spacing: Sequence[float]
-) -> Callable[[tf.Tensor, Parameters, tf.Tensor], tf.Tensor]:
-    """Compiled `apply_parameters` of images, parameters and backgrounds.
+    recipe: Recipe, shape: Sequence[int], spacing: Sequence[float], padding: str = "background"
+) -> Callable[..., Any]:
+    """Compiled `apply_parameters` of images, parameters, backgrounds and labels; `make_augment` says what it gives.
 
     A program of its own, apart from the sampling: kept parameters then give the same voxels bit for bit, and XLA does
     not work the numbers of a sample out again for each of its voxels, as it does where it can see how they came about.
-    """
-    program = _applying(_without_numbers(recipe, spacing), tuple(shape), tuple(spacing))
 
-    def apply(images: tf.Tensor, parameters: Parameters, background: tf.Tensor) -> tf.Tensor:
+    Raises:
+        InputError: for a transform that cannot be applied to such images.
+    """
+    problems = [
+        Problem(f"augment, {name_of(each)}", *problem)
+        for each in recipe
+        if (problem := each.problem(shape, spacing)) is not None
+    ]
+    if problems:
+        raise InputError(*problems)
+    program = _applying(_without_numbers(recipe, spacing), tuple(shape), tuple(spacing), padding)
+
+    def apply(images: tf.Tensor, parameters: Parameters, background: tf.Tensor, labels: Labels = _NONE) -> Any:
         # channels apart, outside of the program: over an innermost axis of one channel XLA's loops are not vectorised
-        return tf.stack(program(tf.unstack(images, axis=-1), parameters, background), axis=-1)
+        channels, moved = program(tf.unstack(images, axis=-1), parameters, background, dict(labels))
+        return (tf.stack(channels, axis=-1), moved) if labels else tf.stack(channels, axis=-1)
 
     return apply
 
@@ -94,11 +110,16 @@ def _sampling(recipe: Recipe) -> Callable:
 
 
 @lru_cache(maxsize=64)
-def _applying(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Callable:
+def _applying(recipe: Recipe, shape: tuple[int, ...], spacing: tuple[float, ...], padding: str) -> Callable:
     @tf.function(jit_compile=True, autograph=False)
-    def apply(channels: Sequence[tf.Tensor], parameters: Parameters, background: tf.Tensor) -> list[tf.Tensor]:
+    def apply(
+        channels: Sequence[tf.Tensor], parameters: Parameters, background: tf.Tensor, labels: Labels
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         channels = [tf.ensure_shape(channel, (None, *shape)) for channel in channels]
-        return apply_parameters(recipe, channels, parameters, background, spacing)
+        labels = {name: tf.ensure_shape(each, (None, *shape, *[None] * (each.shape.rank - 4)))
+                  for name, each in labels.items()}  # fmt: skip
+        result = apply_parameters(recipe, channels, parameters, background, spacing, padding, labels)
+        return result if labels else (result, {})
 
     return apply
 
@@ -109,7 +130,9 @@ def apply_parameters(
     parameters: Parameters,
     background: tf.Tensor,
     spacing: Sequence[float],
-) -> list[tf.Tensor]:
+    padding: str = "background",
+    labels: Labels = _NONE,
+) -> Any:
     """Images changed by `recipe` with `parameters` of `sample_parameters`.
 
     Spatial transforms first, one field for all channels; then the others in their order, the same parameters for each
@@ -121,12 +144,17 @@ def apply_parameters(
         parameters: one row per sample.
         background: (batch, channel), or (batch,) of one channel.
         spacing: (x, y, z) mm.
+        padding: `background`, `border` or `reflect`.
+        labels: (batch, x, y, z) or (batch, x, y, z, channel) of any whole numbers, by name.
 
     Returns:
-        As many (batch, x, y, z) float32.
+        As many (batch, x, y, z) float32; with `labels` two things, the images and the labels as they were given.
     """
     background = tf.reshape(tf.cast(background, tf.float32), [-1, len(channels)])
-    places = coordinates(recipe, parameters, channels[0].shape[1:], spacing)
+    shape = channels[0].shape[1:]
+    places = coordinates(recipe, parameters, shape, spacing)
+    if places is not None:
+        places = continued(places, shape, padding)
     changes = [
         (key, each) for key, each in zip(keys_of(recipe), recipe, strict=True) if isinstance(each, IntensityTransform)
     ]
@@ -136,7 +164,9 @@ def apply_parameters(
         result = tf.cast(channel, tf.float32) if places is None else resample(channel, places, air)
         drawn = {key: _of_channel(each, parameters[key], number) for key, each in changes}
         results.append(_change(changes, result, drawn, _scan(channel, air, spacing)))
-    return results
+    if not labels:
+        return results
+    return results, {name: each if places is None else nearest(each, places) for name, each in labels.items()}
 
 
 def _scan(plane: tf.Tensor, background: tf.Tensor, spacing: Sequence[float]) -> Scan:

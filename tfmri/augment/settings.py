@@ -46,7 +46,7 @@ def between(
         low, high: the default.
         within: what the range must not leave.
         neutral: the number that changes nothing; `weakened` draws the range together towards it. None leaves it alone.
-        unit: of the numbers, for messages.
+        unit: of the numbers, for messages and captions.
         log: the logarithm of the number is drawn uniformly.
         per_axis: x, y and z draw a number each.
         same_if: name of a switch among the transform's settings that makes the three numbers one.
@@ -59,7 +59,7 @@ def between(
         return float(value[0]), float(value[1])
 
     drawn = {"log": log, "size": PER_AXIS if per_axis else 1, "same_if": same_if, "whole": False}
-    return field(default=(low, high), metadata={"check": check, "neutral": neutral, "drawn": drawn})
+    return field(default=(low, high), metadata={"check": check, "neutral": neutral, "unit": unit, "drawn": drawn})
 
 
 def whole_between(
@@ -80,7 +80,8 @@ def whole_between(
         return int(ends[0]), int(ends[1])
 
     drawn = {"log": False, "size": PER_AXIS if per_axis else 1, "same_if": "", "whole": True}
-    return field(default=(low, high), metadata={"check": check, "neutral": 0 if signed else None, "drawn": drawn})
+    metadata = {"check": check, "neutral": 0 if signed else None, "unit": unit, "drawn": drawn}
+    return field(default=(low, high), metadata=metadata)
 
 
 def up_to(
@@ -168,7 +169,7 @@ def derived() -> Any:
 
 
 def _spread(number: float, signed: bool) -> Interval:
-    return (-float(number) if signed else 0.0), float(number)
+    return (0.0 - float(number) if signed else 0.0), float(number)  # never -0.0
 
 
 def _is_number(value: Any) -> bool:
