@@ -1,4 +1,9 @@
-"""Values of images at given places: trilinear, one gather for a whole batch."""
+"""Values at given places of images, trilinear, and of label maps, of the nearest voxel: one gather for a whole batch.
+
+What continues an image beyond its border is one of three: `background`, which is `resample`'s (0 for labels), or, after
+the places have gone through `continued`, the image's own voxels: `border`, the outermost, SciPy's mode "nearest" and
+NumPy's "edge", or `reflect`, mirrored about the centre of the outermost one, SciPy's "mirror" and NumPy's "reflect".
+"""
 
 from collections.abc import Sequence
 
@@ -36,6 +41,50 @@ def resample(images: tf.Tensor, places: Sequence[tf.Tensor], background: tf.Tens
 
     inside = (x[0] + x[1]) * (y[0] + y[1]) * (z[0] + z[1])
     return sum(x[i] * plane(i * strides[0]) for i in (0, 1)) + background[:, None, None, None] * (1 - inside)
+
+
+def continued(places: Sequence[tf.Tensor], shape: Sequence[int], padding: str) -> list[tf.Tensor]:
+    """Where the voxels are that stand for those outside an image of `shape`: places inside stay as they are.
+
+    Args:
+        places: three of (batch, x, y, z) float32, voxel coordinates.
+        shape: of the image.
+        padding: `background` leaves all places; `border` and `reflect` move those outside into the image.
+    """
+    if padding == "background":
+        return list(places)
+    return [_inside(place, size - 1, reflected=padding == "reflect") for place, size in zip(places, shape, strict=True)]
+
+
+def _inside(place: tf.Tensor, last: int, reflected: bool) -> tf.Tensor:
+    if reflected and last:
+        place = tf.abs(place)
+        place -= 2 * last * tf.floor(place / (2 * last))
+        place = tf.minimum(place, 2 * last - place)
+    return tf.clip_by_value(place, 0.0, float(last))
+
+
+def nearest(labels: tf.Tensor, places: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The label of the voxel nearest to each place; halfway between two the one with the higher index; outside 0.
+
+    Args:
+        labels: (batch, x, y, z) or (batch, x, y, z, channel) of any type.
+        places: three of (batch, x, y, z) float32, voxel coordinates.
+
+    Returns:
+        As `labels`. SciPy calls this ``map_coordinates(order=0, mode="grid-constant")``.
+    """
+    shape = labels.shape[1:4]
+    voxel = tf.range(tf.shape(labels)[0])[:, None, None, None]
+    inside = tf.constant(True)
+    for place, size in zip(places, shape, strict=True):
+        place = tf.clip_by_value(place, -2.0, size + 1.0)
+        below = tf.floor(place)
+        index = tf.cast(below, tf.int32) + tf.cast(place - below >= 0.5, tf.int32)
+        inside &= (index >= 0) & (index < size)
+        voxel = voxel * size + tf.clip_by_value(index, 0, size - 1)
+    values = tf.gather(tf.reshape(labels, [-1, *labels.shape[4:]]), voxel)
+    return tf.where(inside[..., None] if labels.shape.rank == 5 else inside, values, tf.zeros_like(values))
 
 
 def _neighbours(place: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
