@@ -1,9 +1,12 @@
 """Where places of the output come from when a head is mirrored, scaled, sheared, rotated and moved.
 
 Each function gives a matrix (batch, 3, 3) and a shift (batch, 3) mm: the place p of the output, in mm from the centre
-of the image, comes from matrix·p + shift. That is the inverse of what happens to the head. No matrix products through
-`einsum`: on a GPU they may be rounded to ten bits, and places must not be.
+of the image, comes from matrix·p + shift. That is the inverse of what happens to the head. Both are float64, so that in
+the end whole voxels are whole and right angles right. No matrix products through `einsum`: on a GPU they may be rounded
+to ten bits, and places must not be.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +18,7 @@ Source = tuple[tf.Tensor, tf.Tensor]
 
 def identity(batch: tf.Tensor) -> Source:
     """Nothing moves, in any of `batch` samples."""
-    return tf.eye(3, batch_shape=[batch]), tf.zeros([batch, 3])
+    return tf.eye(3, batch_shape=[batch], dtype=tf.float64), tf.zeros([batch, 3], tf.float64)
 
 
 def followed_by(first: Source, then: Source) -> Source:
@@ -36,7 +39,7 @@ def times(a: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
 
 def mirroring(mirrored: tf.Tensor, axes: tuple[str, ...]) -> Source:
     """Of `axes`, those that are True in `mirrored` (batch, 3)."""
-    sign = tf.where(mirrored & tf.constant([axis in axes for axis in AXES]), -1.0, 1.0)
+    sign = tf.cast(tf.where(mirrored & tf.constant([axis in axes for axis in AXES]), -1, 1), tf.float64)
     return tf.linalg.diag(sign), tf.zeros_like(sign)
 
 
@@ -50,8 +53,27 @@ def affine(scale: tf.Tensor, shear: tf.Tensor, rotation: tf.Tensor, translation:
             about y the head tilts to the right, about z it turns to the left. R = Rz Ry Rx.
         translation: (batch, 3) mm.
     """
+    scale, shear, rotation, translation = (tf.cast(each, tf.float64) for each in (scale, shear, rotation, translation))
     matrix = product(unsheared(shear), tf.linalg.matrix_transpose(rotation_matrix(rotation))) / scale[:, :, None]
     return matrix, -times(matrix, translation)
+
+
+def moved(voxels: tf.Tensor, spacing: Sequence[float]) -> Source:
+    """The head is moved by `voxels` (batch, 3) of `spacing` mm."""
+    return identity(tf.shape(voxels)[0])[0], -tf.cast(voxels, tf.float64) * np.asarray(spacing, float)
+
+
+def window(factor: tf.Tensor, position: tf.Tensor, extent: Sequence[float]) -> Source:
+    """A window of the image, smaller by `factor`, enlarged to all of it.
+
+    Args:
+        factor: (batch,), at least 1.
+        position: (batch, 3) of the window along x, y and z, from 0, at the low end of the image, to 1, at the high end.
+        extent: mm from the first to the last voxel along x, y and z.
+    """
+    share = 1 / tf.cast(factor, tf.float64)[:, None]
+    free = (1 - share) * np.asarray(extent, float)
+    return identity(tf.shape(share)[0])[0] * share[:, :, None], (tf.cast(position, tf.float64) - 0.5) * free
 
 
 def rotation_matrix(degrees: tf.Tensor) -> tf.Tensor:

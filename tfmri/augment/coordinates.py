@@ -6,8 +6,8 @@ from the centre of the image, u the sum of the deformations, and Sᵢ where the 
 
     place in the input = S₁(S₂(... (p + u(p))))
 
-Fields and coordinates are float32 whatever the precision of the training. Transforms that no sample drew give the
-voxels' own coordinates exactly.
+Matrices are float64, fields and coordinates float32 whatever the precision of the training. Transforms that a sample
+did not draw give the voxels' own coordinates exactly.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,8 @@ def coordinates(
         source = transform.source(drawn, shape, spacing)
         if source is not None:
             nothing = affine.identity(tf.shape(happens)[0])
-            source = tf.where(happens[:, None, None], source[0], nothing[0]), tf.where(happens[:, None], source[1], 0.0)
+            matrix, shift = (tf.cast(each, tf.float64) for each in source)
+            source = tf.where(happens[:, None, None], matrix, nothing[0]), tf.where(happens[:, None], shift, nothing[1])
             back = affine.followed_by(back or nothing, source)
         deformation = transform.deformation(drawn, shape, spacing)
         if deformation is not None:
@@ -61,7 +62,7 @@ def voxel_places(
     """Three of (batch, x, y, z): input voxel coordinates of the output places p, which come from back(p + field).
 
     Args:
-        back: matrix (batch, 3, 3) and shift (batch, 3) mm, about the centre of the image.
+        back: matrix (batch, 3, 3) and shift (batch, 3) mm, about the centre of the image, float64.
         shape: of the images, in voxels.
         spacing: of the images, in mm.
         field: (batch, 3, x, y, z) mm.
@@ -76,11 +77,11 @@ def voxel_places(
         places = [place + field[:, axis] / spacing[axis] for axis, place in enumerate(places)]
 
     def per_sample(values: tf.Tensor) -> tf.Tensor:
-        return values[:, None, None, None]
+        return tf.cast(values, tf.float32)[:, None, None, None]
 
-    # The ratio of spacings is exactly 1 on the diagonal, and the parts are added so that the identity is exact.
+    # The ratio of spacings is exactly 1 on the diagonal, and whole voxels are exact in float32: so is the identity.
     return [
         sum(per_sample(matrix[:, i, j] * (spacing[j] / spacing[i])) * places[j] for j in range(3))
-        + (per_sample(shift[:, i] / spacing[i]) + centre[i])
+        + per_sample(shift[:, i] / spacing[i] + centre[i])
         for i in range(3)
     ]

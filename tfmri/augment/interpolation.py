@@ -53,7 +53,8 @@ def continued(places: Sequence[tf.Tensor], shape: Sequence[int], padding: str) -
     """
     if padding == "background":
         return list(places)
-    return [_inside(place, size - 1, reflected=padding == "reflect") for place, size in zip(places, shape, strict=True)]
+    reflected = {"border": False, "reflect": True}[padding]
+    return [_inside(place, size - 1, reflected) for place, size in zip(places, shape, strict=True)]
 
 
 def _inside(place: tf.Tensor, last: int, reflected: bool) -> tf.Tensor:
