@@ -37,7 +37,8 @@ def augmented(augment):
 def applied(recipe, images, background, seeds=SEEDS):
     parameters = sample_parameters(recipe, tf.constant(seeds))
     bare = tuple(each.without_numbers(SPACING) for each in recipe)
-    return apply_parameters(bare, tf.constant(images), parameters, tf.constant(background), SPACING).numpy()
+    channels = tf.unstack(tf.constant(images), axis=-1)
+    return np.stack(apply_parameters(bare, channels, parameters, tf.constant(background), SPACING), axis=-1)
 
 
 def test_an_augmented_batch_is_float32_finite_and_changed(augmented):

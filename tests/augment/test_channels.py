@@ -19,7 +19,8 @@ SHADED = (Gamma(probability=1), BiasField(probability=1), Blur(probability=1, si
 def changed(recipe, images, background):
     parameters = sample_parameters(recipe, tf.constant(SEEDS))
     bare = tuple(each.without_numbers(SPACING) for each in recipe)
-    return apply_parameters(bare, tf.constant(images), parameters, tf.constant(background), SPACING).numpy()
+    channels = tf.unstack(tf.constant(images), axis=-1)
+    return np.stack(apply_parameters(bare, channels, parameters, tf.constant(background), SPACING), axis=-1)
 
 
 @pytest.mark.parametrize("recipe", [SPATIAL, SHADED], ids=["moved", "shaded"])

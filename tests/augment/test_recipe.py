@@ -68,7 +68,8 @@ def test_the_defaults_pass_their_own_checks(kind):
 def test_what_a_range_may_not_leave_is_refused_and_its_neutral_number_is_not(kind):
     for setting in ranges_of(kind):
         check, neutral = setting.metadata["check"], setting.metadata["neutral"]
-        assert check([neutral, neutral]) == (neutral, neutral)
+        if neutral is not None:
+            assert check([neutral, neutral]) == (neutral, neutral)
         for wrong in (None, "much", [1, 2, 3], [2, 1], [float("nan"), 1], [-1e9, 1e9], [True, True]):
             with pytest.raises(RefusedError):
                 check(wrong)
@@ -128,7 +129,8 @@ def test_every_transform_can_be_weakened_to_nothing_and_to_all_it_is(kind):
     assert weakened(kind(), 1) == dataclasses.replace(kind(), probability=1.0)
     nothing = weakened(kind(), 0)
     for setting in ranges_of(kind):
-        assert getattr(nothing, setting.name) == (setting.metadata["neutral"],) * 2
+        neutral = setting.metadata["neutral"]  # None where no number changes nothing: such a range is left as it is
+        assert getattr(nothing, setting.name) == (setting.default if neutral is None else (neutral, neutral))
 
 
 OWN = """
