@@ -54,7 +54,7 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "spike": acquisition.Spike,
     "cutout": acquisition.Cutout,
 }
-RECIPES = ("none", "standard")
+RECIPES = ("none", "light", "standard", "heavy", "sfcn", "nnunet", "synthseg_like")
 _OWN = ":"  # is in the path of a transform of one's own, `module:Class`
 
 
