@@ -64,9 +64,6 @@ def main() -> None:
             raise
         print(f"tfmri: {sentence}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("tfmri: interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _sentence(error: OSError) -> str:

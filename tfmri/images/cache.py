@@ -120,7 +120,7 @@ def prepare_scans(
 ) -> list[CachedScan]:
     """The prepared form of every scan in `scans`, in their order; what `cache` lacks is made first.
 
-    An interrupted call loses only the scans it was working on: call it again.
+    Ctrl-C leaves once the scans in hand are prepared; the same call goes on where it stopped.
 
     Args:
         scans: their files; a path alone stands for a scan of one channel.
@@ -268,7 +268,7 @@ def _fill(
     sweep(cache)
     try:
         calls = [(scan, preparation, cache) for scan in missing]
-        outcomes = in_processes(_prepare_scan, calls, workers, "preparing scans")
+        outcomes = in_processes(_prepare_scan, calls, workers, "preparing scans", goes_on=True)
         with closing(outcomes), progress(len(missing), "preparing", "scans", shown) as advance:
             for position, outcome in outcomes:
                 scan = missing[position]
