@@ -4,16 +4,21 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-_PRODUCTS = ("kij,jyz->kiyz", "kij,xjz->kxiz", "kij,xyj->kxyi")
+_PRODUCTS = ("skij,sjyz->kiyz", "skij,sxjz->kxiz", "skij,sxyj->kxyi")
 
 
-def along(image: tf.Tensor, axis: int, matrices: tf.Tensor) -> tf.Tensor:
-    """`image` (x, y, z) multiplied along `axis` (0 is x), which has n voxels, by each of `matrices` (k, n, n).
+def along(images: tf.Tensor, axis: int, matrices: tf.Tensor) -> tf.Tensor:
+    """Sums of images, each multiplied with matrices along `axis` (0 is x), which has n voxels.
+
+    Args:
+        images: (s, x, y, z) float32.
+        axis: 0 to 2.
+        matrices: (s, k, n, n); for each image, k of them.
 
     Returns:
-        (k, x, y, z) float32.
+        (k, x, y, z) float32, the k-th sum over s of matrices[s, k] times images[s].
     """
-    return tf.einsum(_PRODUCTS[axis], matrices, image)
+    return tf.einsum(_PRODUCTS[axis], matrices, images)
 
 
 def along_drawn(

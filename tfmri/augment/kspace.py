@@ -19,18 +19,17 @@ def lines(voxels: int) -> np.ndarray:
 
 
 def circulant(weights: tf.Tensor, imaginary: bool = False) -> tf.Tensor:
-    """The matrix (n, n) that multiplies the lines of k-space by `weights` (n,): its real part, or its imaginary one."""
-    n = weights.shape[0]
+    """Matrices (..., n, n) that multiply the lines of k-space by `weights` (..., n): the real or the imaginary part."""
+    n = weights.shape[-1]
     angle = 2 * np.pi / n * (np.outer(lines(n), np.arange(n)) % n)
-    wave = tf.constant((np.sin if imaginary else np.cos)(angle) / n, tf.float32)
-    return tf.gather(
-        tf.linalg.matvec(wave, weights, transpose_a=True), np.subtract.outer(np.arange(n), np.arange(n)) % n
-    )
+    waves = tf.constant((np.sin if imaginary else np.cos)(angle) / n, tf.float32)
+    response = tf.reduce_sum(weights[..., :, None] * waves, axis=-2)  # to one voxel, at each distance from it
+    return tf.gather(response, np.subtract.outer(np.arange(n), np.arange(n)) % n, axis=-1)
 
 
 def weighted(image: tf.Tensor, axis: int, weights: tf.Tensor) -> tf.Tensor:
     """`image` (x, y, z) with its lines of k-space along `axis` (0 is x) multiplied by `weights` (n,): the real part."""
-    return tf.where(tf.reduce_all(weights == 1), image, along(image, axis, circulant(weights)[None])[0])
+    return tf.where(tf.reduce_all(weights == 1), image, along(image[None], axis, circulant(weights)[None, None])[0])
 
 
 def kept_lines(voxels: int, cutoff: tf.Tensor) -> tf.Tensor:
@@ -61,7 +60,10 @@ def plane_waves(shape: Sequence[int], places: tf.Tensor, phases: tf.Tensor) -> t
     amplitude = tf.cast(tf.reduce_any(frequency != 0, axis=1), tf.float32)
 
     def turned(axis: int, start: tf.Tensor | float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
-        turns = tf.math.floormod(frequency[:, axis, None] * np.arange(shape[axis], dtype=np.float32), size[axis]) / size[axis]
+        turns = (
+            tf.math.floormod(frequency[:, axis, None] * np.arange(shape[axis], dtype=np.float32), size[axis])
+            / size[axis]
+        )
         angle = 2 * np.pi * (turns + start)
         return tf.cos(angle), tf.sin(angle)
 

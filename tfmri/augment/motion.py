@@ -47,18 +47,19 @@ def motion(
     still = (tf.range(segments) == tf.reduce_sum(tf.cast(times <= 0.5, tf.int32)))[:, None]
     rotation, translation = tf.where(still, 0.0, rotation), tf.where(still, 0.0, translation)
 
-    def measured(so_far: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-        back = affine.affine(tf.ones([1, 3]), tf.zeros([1, 3]), rotation[segment][None], translation[segment][None])
-        moved = resample(images, voxel_places(back, shape, spacing), tf.reshape(background, [1]))[0] - background[0]
+    back = affine.affine(tf.ones([segments, 3]), tf.zeros([segments, 3]), rotation, translation)
+    # one image at the places of all poses, one pose after another along x
+    places = [tf.reshape(place, [1, -1, *shape[1:]]) for place in voxel_places(back, shape, spacing)]
+    moved = tf.reshape(resample(images, places, tf.reshape(background, [1])), [segments, *shape]) - background
 
-        def added(so_far: tf.Tensor, phase: int) -> tf.Tensor:
-            mine = tf.cast(segment_of_lines(shape[phase], times) == segment, tf.float32)
-            matrices = tf.stack([circulant(mine), circulant(mine, imaginary=True)])
-            return so_far + along(moved, phase, matrices)
+    def measured(poses: tf.Tensor, phase: int) -> tf.Tensor:
+        segment = segment_of_lines(shape[phase], times)
+        weights = tf.cast(segment == tf.range(segments)[:, None], tf.float32)
+        matrices = tf.stack([circulant(weights), circulant(weights, imaginary=True)], axis=1)
+        # in place of the first two, because XLA takes out of a loop, and always computes, what does not change its state
+        return tf.concat([along(poses, phase, matrices), poses[2:]], axis=0)
 
-        return along_drawn(so_far, axes, axis, added)
-
-    parts = tf.foldl(measured, tf.range(segments), tf.zeros([2, *shape]))
+    parts = along_drawn(moved, axes, axis, measured)[:2]
     result = background + tf.sqrt(tf.reduce_sum(tf.square(parts), axis=0, keepdims=True))
     return tf.where(tf.reduce_all((rotation == 0) & (translation == 0)), images, result)
 

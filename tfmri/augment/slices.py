@@ -18,9 +18,8 @@ def thick_slices(image: tf.Tensor, axis: int, thickness: tf.Tensor, spacing: flo
         thickness: () mm, which is the distance between slices too; up to `spacing` it changes nothing.
         spacing: mm between the image's voxels along `axis`.
     """
-    return tf.where(
-        thickness <= spacing, image, along(image, axis, slice_matrix(image.shape[axis], thickness / spacing)[None])[0]
-    )
+    matrix = slice_matrix(image.shape[axis], thickness / spacing)
+    return tf.where(thickness <= spacing, image, along(image[None], axis, matrix[None, None])[0])
 
 
 def slice_matrix(voxels: int, ratio: tf.Tensor) -> tf.Tensor:
