@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 GROUND, INK, HEAD = 24, 205, 255  # greys of the ground, of captions and of titles
 GAP = 12  # pixels between tiles
 LETTERS = 15  # pixels, size of a caption; titles are larger by a third
+LINES = 3
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Section:
     Args:
         title: a line above them.
         tiles: (height, width) uint8 each, all of one size.
-        captions: a line under each tile.
+        captions: under each tile, broken into lines of its width, `LINES` at most.
         columns: tiles in a row.
     """
 
@@ -49,20 +50,37 @@ def _section(section: Section) -> "Image":
     from PIL import Image, ImageDraw, ImageFont
 
     title_font, font = (ImageFont.load_default(size=size) for size in (LETTERS * 4 // 3, LETTERS))
-    head, below = 2 * LETTERS + GAP, LETTERS + 6
     height, width = section.tiles[0].shape
+    captions = [_lines(caption, font, width) for caption in section.captions]
+    head, below = 2 * LETTERS + GAP, max(map(len, captions)) * (LETTERS + 6)
     columns = min(section.columns, len(section.tiles))
     rows = -(-len(section.tiles) // columns)
     left = int(max(GAP + columns * (width + GAP), 2 * GAP + title_font.getlength(section.title)))
     picture = Image.new("L", (left, head + rows * (height + below + GAP)), GROUND)
     draw = ImageDraw.Draw(picture)
     draw.text((GAP, GAP), section.title, fill=HEAD, font=title_font)
-    for number, (tile, caption) in enumerate(zip(section.tiles, section.captions, strict=True)):
+    for number, (tile, caption) in enumerate(zip(section.tiles, captions, strict=True)):
         row, column = divmod(number, columns)
         x, y = GAP + column * (width + GAP), head + row * (height + below + GAP)
         picture.paste(Image.fromarray(tile), (x, y))
-        draw.text((x, y + height + 2), _fitting(caption, font, width), fill=INK, font=font)
+        for line, text in enumerate(caption):
+            draw.text((x, y + height + 2 + line * (LETTERS + 6)), text, fill=INK, font=font)
     return picture
+
+
+def _lines(text: str, font, width: int) -> list[str]:
+    """`text` in lines of at most `width` pixels, broken between words; the last one ends in dots where more follows."""
+    lines, words = [""], text.split(" ")
+    for number, word in enumerate(words):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        elif len(lines) < LINES:
+            lines.append(word)
+        else:
+            lines[-1] = " ".join([lines[-1], *words[number:]])
+            break
+    return [_fitting(line, font, width) for line in lines]
 
 
 def _fitting(text: str, font, width: int) -> str:

@@ -80,8 +80,9 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
         warmup = round(steps * course.warmup_epochs)
         rate = learning_rate(course.name, how.learning_rate, steps * settings.epochs, warmup)
         optimizer = make_optimizer(how.name, rate, how.weight_decay, how.momentum, model.trainable_variables)
-    augment = make_augment(experiment.augment.transforms, experiment.image.shape, experiment.image.spacing)
-    augment_on = "device" if experiment.augment.on == "auto" else experiment.augment.on
+    changes, image = experiment.augment, experiment.image
+    augment = make_augment(changes.transforms, image.shape, image.spacing, changes.padding)
+    augment_on = "device" if changes.on == "auto" else changes.on
     return Learner(strategy, task, model, optimizer, augment, augment_on)
 
 
