@@ -46,7 +46,7 @@ def make_augment(
 
         With `labels`, label maps and masks (batch, x, y, z) or (batch, x, y, z, channel) of whole numbers by name, it
         gives images and labels: each voxel the label of the voxel nearest to where the image's comes from, 0 where
-        `background` comes into view. Left stays left: a mirrored left hippocampus keeps its number.
+        `background` comes into view. Numbers stay: a left hippocampus that was mirrored is still called left.
 
     Raises:
         InputError: for a transform that cannot be applied to such images.
@@ -205,7 +205,8 @@ def _change(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) 
 
         images = _if_any(drawn[key]["drawn"], change, images) if transform.mixes else change(images)
         if transform.pointwise:
-            scan = replace(scan, **{name: change(getattr(scan, name)) for name in ("low", "high", "background")})
+            low, high, background = tf.split(change(tf.concat([scan.low, scan.high, scan.background], axis=3)), 3, axis=3)
+            scan = replace(scan, low=low, high=high, background=background)
     return images
 
 
@@ -232,9 +233,9 @@ def _one_by_one(
 
     def change(i: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         sample = first[i]
-        own = {name: value[sample][None] for name, value in drawn.items()}
-        of_sample = replace(scan, **{name: value[sample][None] for name, value in ends.items()})
-        changed = transform.apply(images[sample][None], own, of_sample)
+        own = {name: tf.gather(value, [sample]) for name, value in drawn.items()}
+        of_sample = replace(scan, **{name: tf.gather(value, [sample]) for name, value in ends.items()})
+        changed = transform.apply(tf.gather(images, [sample]), own, of_sample)
         return i + 1, tf.tensor_scatter_nd_update(images, [[sample]], changed)
 
     count = tf.reduce_sum(tf.cast(happens, tf.int32))
