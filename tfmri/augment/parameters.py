@@ -103,7 +103,10 @@ def in_words(recipe: Recipe, parameters: Arrays, row: int) -> str:
     phrases = []
     for key, transform in zip(keys_of(recipe), recipe, strict=True):
         drawn = {name: value[row] for name, value in parameters[key].items()}
-        if drawn["drawn"].any():
+        if transform.separately:
+            own = [axis in getattr(transform, "axes", AXES) for axis in AXES]
+            drawn["drawn"] = drawn["drawn"] & own
+        if np.any(drawn["drawn"]):
             phrases.append(_phrase(key, transform, drawn))
     return ", ".join(phrases) or "unchanged"
 
@@ -111,11 +114,11 @@ def in_words(recipe: Recipe, parameters: Arrays, row: int) -> str:
 def _phrase(key: str, transform: Transform, drawn: Mapping[str, np.ndarray]) -> str:
     name = key.rpartition(":")[2]  # of one's own transform without the module
     axes = ""
-    if drawn["drawn"].shape:
+    if transform.separately:
         axes = " " + "".join(axis for axis, happens in zip(AXES, drawn["drawn"], strict=True) if happens)
     elif "axis" in drawn:
         axes = f" {AXES[drawn['axis']]}"
-    ranges = [each for each in ranges_of(transform) if (drawn[each.name] != each.metadata["neutral"]).any()]
+    ranges = [each for each in ranges_of(transform) if np.any(drawn[each.name] != each.metadata["neutral"])]
     numbers = [(each.name, _numbers(drawn[each.name], each.metadata.get("unit", ""))) for each in ranges]
     if not numbers:
         return name + axes
@@ -195,7 +198,8 @@ def _array(value: Any, kind: str, shape: tuple[int, ...]) -> np.ndarray | None:
     if not all(isinstance(each, _KINDS[kind]) and (kind == "bool" or not isinstance(each, bool)) for each in numbers):
         return None
     try:
-        array = np.array(value, {"bool": bool, "int": np.int32, "float": np.float32}[kind])
+        with np.errstate(over="ignore"):  # to infinity, which is refused
+            array = np.array(value, {"bool": bool, "int": np.int32, "float": np.float32}[kind])
     except (ValueError, TypeError, OverflowError):
         return None
     return array if array.shape == shape and np.isfinite(array).all() else None
