@@ -349,8 +349,12 @@ def test_a_stopped_program_leaves_no_process_and_no_half_file_and_is_resumed(tmp
     assert [one.sha256 for one in scans] == [one.sha256 for one in expected]
 
 
+def die(*_):
+    os._exit(1)
+
+
 def test_a_worker_that_dies_is_told_with_advice(tmp_path, scan, monkeypatch):
-    monkeypatch.setattr(processes, "_start_worker", os.abort)
+    monkeypatch.setattr(processes, "_work", die)
     with pytest.raises(InputError, match=r"worker process died.*fewer workers than 2"):
         prepare_scans([scan(0), scan(1)], PREPARATION, tmp_path / "cache", workers=2)
 
