@@ -174,7 +174,8 @@ def _scan(plane: tf.Tensor, background: tf.Tensor, spacing: Sequence[float]) -> 
     background = background[:, None, None, None]
     low = tf.cast(tf.reduce_min(plane, axis=[1, 2, 3], keepdims=True), tf.float32)
     high = tf.cast(tf.reduce_max(plane, axis=[1, 2, 3], keepdims=True), tf.float32)
-    return Scan(tf.minimum(low, background), tf.maximum(high, background), background, tuple(spacing))
+    x, y, z = spacing
+    return Scan(tf.minimum(low, background), tf.maximum(high, background), background, (x, y, z))
 
 
 def _of_channel(transform: IntensityTransform, drawn: Mapping[str, tf.Tensor], channel: int) -> dict[str, tf.Tensor]:
@@ -205,7 +206,8 @@ def _change(changes: Changes, images: tf.Tensor, drawn: Parameters, scan: Scan) 
 
         images = _if_any(drawn[key]["drawn"], change, images) if transform.mixes else change(images)
         if transform.pointwise:
-            low, high, background = tf.split(change(tf.concat([scan.low, scan.high, scan.background], axis=3)), 3, axis=3)
+            known = tf.concat([scan.low, scan.high, scan.background], axis=3)
+            low, high, background = tf.split(change(known), 3, axis=3)
             scan = replace(scan, low=low, high=high, background=background)
     return images
 

@@ -27,7 +27,7 @@ def numbers_of(recipe: Recipe) -> Numbers:
     """Probabilities () and ranges (2,) of `recipe`, float32, which enter its program as numbers."""
     return {
         key: {
-            name: np.float32(getattr(transform, name))
+            name: np.array(getattr(transform, name), np.float32)
             for name in ("probability", *(setting.name for setting in ranges_of(transform)))
         }
         for key, transform in zip(keys_of(recipe), recipe, strict=True)

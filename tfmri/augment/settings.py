@@ -98,7 +98,7 @@ def up_to(
     [lowest, highest] may be written as well. Arguments otherwise as of `between`, which gives the field.
     """
     whole = between(
-        *(_spread(default, signed) if _is_number(default) else default),
+        *_spread(default, signed),
         within=(-most if signed else 0.0, most),
         neutral=0.0,
         unit=unit,
@@ -168,8 +168,10 @@ def derived() -> Any:
     return field(default=None, metadata={"derived": True}, repr=False, compare=True)
 
 
-def _spread(number: float, signed: bool) -> Interval:
-    return (0.0 - float(number) if signed else 0.0), float(number)  # never -0.0
+def _spread(number: float | Interval, signed: bool) -> Interval:
+    if isinstance(number, tuple):
+        return number
+    return (-float(number) if signed else 0.0), float(number)
 
 
 def _is_number(value: Any) -> bool:

@@ -223,7 +223,7 @@ class Blur(IntensityTransform):
     probability: float = chance(0.2)
     sigma: Interval = between(0.0, 1.0, within=(0, 20), neutral=0, unit="mm", per_axis=True, same_if="isotropic")
     isotropic: bool = switch(False)
-    reach: tuple[int, ...] | None = derived()  # voxels of the kernel to either side
+    reach: tuple[int, ...] = derived()  # voxels of the kernel to either side
 
     def without_numbers(self, spacing: Sequence[float]) -> Self:
         return replace(super().without_numbers(spacing), reach=_reach(self.sigma[1], spacing))
@@ -246,7 +246,7 @@ class Sharpen(IntensityTransform):
     probability: float = chance(0.1)
     amount: Interval = up_to(1.0, most=10)
     sigma: Interval = between(0.5, 1.5, within=(0, 20), neutral=0, unit="mm")
-    reach: tuple[int, ...] | None = derived()  # voxels of the kernel to either side
+    reach: tuple[int, ...] = derived()  # voxels of the kernel to either side
 
     def without_numbers(self, spacing: Sequence[float]) -> Self:
         return replace(super().without_numbers(spacing), reach=_reach(self.sigma[1], spacing))
