@@ -56,7 +56,7 @@ def motion(
         segment = segment_of_lines(shape[phase], times)
         weights = tf.cast(segment == tf.range(segments)[:, None], tf.float32)
         matrices = tf.stack([circulant(weights), circulant(weights, imaginary=True)], axis=1)
-        # in place of the first two, because XLA takes out of a loop, and always computes, what does not change its state
+        # in place of the first two: XLA takes out of a loop, and always computes, what does not depend on its state
         return tf.concat([along(poses, phase, matrices), poses[2:]], axis=0)
 
     parts = along_drawn(moved, axes, axis, measured)[:2]
