@@ -37,10 +37,11 @@ def test_two_devices_give_the_weights_of_one(tmp_path, optimizer):
 
 
 def test_a_fit_stopped_in_the_middle_of_an_epoch_ends_with_the_weights_of_one_never_stopped(tmp_path):
+    """Also where a part of it was augmented on the host: it sees the same images."""
     settings = {"dropout": 0.5, "epochs": 2, "size": 16}
     whole, history = fit(tmp_path / "whole", **settings)
     fit(tmp_path / "stopped", code=99, stop_at=2, **settings)
-    fit(tmp_path / "stopped", code=99, stop_at=3, **settings)
+    fit(tmp_path / "stopped", code=99, stop_at=3, on="host", **settings)
     resumed, resumed_history = fit(tmp_path / "stopped", **settings)
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
