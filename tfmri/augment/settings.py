@@ -171,7 +171,7 @@ def derived() -> Any:
 def _spread(number: float | Interval, signed: bool) -> Interval:
     if isinstance(number, tuple):
         return number
-    return (-float(number) if signed else 0.0), float(number)
+    return (0.0 - float(number) if signed else 0.0), float(number)  # 0.0 - 0.0 is 0.0, and -0.0 would be shown
 
 
 def _is_number(value: Any) -> bool:
