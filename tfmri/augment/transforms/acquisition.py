@@ -64,7 +64,7 @@ class Gibbs(IntensityTransform):
     rare = True
 
     probability: float = chance(0.1)
-    cutoff: Interval = between(0.5, 0.9, within=(0.05, 1), neutral=1)
+    cutoff: Interval = between(0.4, 0.8, within=(0.05, 1), neutral=1)
     axes: tuple[str, ...] = axes("x", "y", "z")
     all_axes: bool = switch(False)
 
@@ -95,8 +95,8 @@ class Ghosting(IntensityTransform):
 
     probability: float = chance(0.1)
     ghosts: Interval = whole_between(4, 10, within=(2, 64))
-    intensity: Interval = up_to((0.2, 0.6), most=1)
-    restore: Interval = between(0.0, 0.1, within=(0, 1), neutral=None)
+    intensity: Interval = up_to((0.3, 1.0), most=1)
+    restore: Interval = between(0.0, 0.05, within=(0, 1), neutral=None)
     axes: tuple[str, ...] = axes("x", "y", "z")
 
     def randoms(self) -> dict[str, Random]:
