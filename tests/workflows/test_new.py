@@ -1,5 +1,7 @@
 """A first experiment file for given labels: what it proposes can be trained on as it stands."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -84,7 +86,14 @@ def test_columns_of_unusual_names_are_found_by_what_they_hold_or_as_they_are_giv
     [
         ({"note": [f"text {row}" for row in range(12)]}, None, "no column could be learnt"),
         ({"age": range(12)}, "agee", "Did you mean 'age'"),
-        ({"age": [7] * 12}, None, "no column could be learnt"),
+        (
+            {"age": [7] * 12},
+            None,
+            "'age': cannot be learnt: there is one value only",
+        ),
+        ({"age": range(12), "score": list("abcdefghijkl")}, "score", "'score'.* only 0 of its 12 different values"),
+        ({"age": ["39,5", *range(40, 51)]}, "age", "'age'.*'39,5' is not a number"),
+        ({"sex": ["f", "m"] * 3, "score": [1, 2, 2, 2, 2, 2]}, "score", "too few different numbers"),
     ],
 )
 def test_what_cannot_be_learnt_is_said_and_nothing_is_written(write, tmp_path, columns, target, said):
@@ -100,3 +109,33 @@ def test_an_experiment_that_is_there_is_not_overwritten(write):
     with pytest.raises(InputError, match="there already"):
         new("mine", labels, None, ())
     assert path.read_text() == before
+
+
+def test_few_ages_are_numbers_and_so_is_any_column_of_numbers_that_is_asked_for(write):
+    labels = write(sex=["f", "m"] * 3, age=[41, 52, 63, 41, 52, 63], score=[1, 2, 3, 4, 5, 6])
+    assert new("age", labels, "age", ())[1].settings == {"task": "regression"}
+    path, chosen = new("score", labels, "score", ())
+    assert chosen.settings == {"task": "regression"} and len(read_back(path)[1].table) == 6
+    assert new("sex", labels, None, ())[1].name == "sex"
+
+
+def test_an_age_that_cannot_be_learnt_is_told_where_another_column_is_taken(write, capsys):
+    new("sex", write(sex=["f", "m"] * 6, age=["39,5", *range(40, 51)]), None, ())
+    assert "note: column 'age' cannot be learnt: '39,5' is not a number" in capsys.readouterr().out
+
+
+def test_scans_that_cannot_be_read_are_left_out_and_told_unless_none_can(write, capsys):
+    labels = write(age=range(40, 60))
+    for damaged in ("s00", "s07"):
+        Path(f"{damaged}.nii.gz").write_bytes(b"no image")
+    Path("s19.nii.gz").unlink()
+    path, _ = new("mine", labels, None, ())
+    assert "the 12 scans looked at" in path.read_text()
+    said = capsys.readouterr().out
+    assert (
+        "note: 3 of 15 scans looked at cannot be read: " in said and "s00.nii.gz" in said and "tfmri check mine" in said
+    )
+    for scan in Path().glob("*.nii.gz"):
+        scan.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"s00\.nii\.gz"):
+        new("other", labels, None, ())

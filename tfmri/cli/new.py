@@ -1,5 +1,6 @@
 """`tfmri new NAME`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,4 +28,5 @@ def new(
     print(f"{path}: {chosen.name} by {chosen.settings['task']}, from column '{chosen.column}'")
     for remark in chosen.remarks:
         print(f"note: {remark}: check it")
-    print(f"\nnext:\n  tfmri check {name}\n  tfmri train {name}")
+    quoted = shlex.quote(name)
+    print(f"\nnext:\n  tfmri check {quoted}\n  tfmri train {quoted}")

@@ -1,7 +1,8 @@
 """From the columns of a labels file to a first experiment file: what could be learnt, and how it would be written.
 
 A column of numbers is proposed for regression, one of few different values for classification; the usual spellings of
-sexes and diagnoses are put together. A person reads the result and corrects it: it says what it assumed.
+sexes and diagnoses are put together. A person reads the result and corrects it: it says what it assumed, and of each
+column that cannot be learnt, why.
 """
 
 import math
@@ -13,10 +14,11 @@ import pandas as pd
 import yaml
 
 from tfmri.cohort.columns import IMAGES, USUAL_NAMES, plain
-from tfmri.cohort.sheet import Sheet
+from tfmri.cohort.sheet import Fault, Sheet
 from tfmri.cohort.values import is_missing, read_numbers, spelled
 
 MOST_CLASSES = 10  # a column with more different values holds numbers, or text that is no class
+FEWEST_NUMBERS = 3  # different ones, for a regression of an age or of what was asked for: of two, it is classes
 FIRST = ("diagnosis", "sex", "age")  # what people want to learn, where it is there
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {  # target -> class, in the order of the classes -> its usual spellings
     "sex": {
@@ -58,43 +60,68 @@ class Proposal:
     rare: tuple[str, ...] = ()
 
 
-def propose_targets(sheet: Sheet, found: Mapping[str, str], named: Mapping[str, str]) -> list[Proposal]:
-    """What could be learnt from the columns of a file, the likeliest first.
+def propose_targets(
+    sheet: Sheet, found: Mapping[str, str], named: Mapping[str, str], asked: str | None = None
+) -> tuple[list[Proposal], dict[str, str]]:
+    """What could be learnt from the columns of a file, the likeliest first; and of each other column, why it could not.
 
     Args:
         sheet: the file.
         found: name in tfmri -> column, of the columns that say who, where and when; they are no targets.
         named: column -> name of a target, for those that have none of its usual names.
+        asked: the column or target that a person asks for: few different numbers will do there.
     """
     subjects = sheet.cells[found["subject"]]
     free = [str(column) for column in sheet.cells if column not in found.values()]
-    names = {column: named.get(column) or _usual_name(column) for column in free}
-    proposals = [each for column in free if (each := _propose(sheet, column, names[column], subjects))]
+    names = {column: named.get(column) or usual_name(column) for column in free}
+    wanted = {column for column in free if plain(asked or "") in (plain(column), plain(names[column]))}
+    tried = {column: _propose(sheet, column, names[column], subjects, column in wanted) for column in free}
+    proposals = [each for each in tried.values() if isinstance(each, Proposal)]
     order = {name: place for place, name in enumerate(FIRST)}
-    return sorted(proposals, key=lambda each: order.get(each.name, len(order)))
+    proposals.sort(key=lambda each: order.get(each.name, len(order)))
+    return proposals, {column: each for column, each in tried.items() if isinstance(each, str)}
 
 
-def _usual_name(column: str) -> str:
+def usual_name(column: str) -> str:
+    """The target whose usual names a column's is one of, or else the column's own name."""
     return next((own for own in FIRST if plain(column) in map(plain, USUAL_NAMES[own])), column)
 
 
-def _propose(sheet: Sheet, column: str, name: str, subjects: pd.Series) -> Proposal | None:
+def _propose(sheet: Sheet, column: str, name: str, subjects: pd.Series, asked: bool) -> Proposal | str:
+    """What a column could be, or why it can be nothing."""
     cells = sheet.cells[column]
     cells = cells[~is_missing(cells)]
-    if cells.str.lower().str.endswith(IMAGES).any() or cells.nunique() < 2:
-        return None
+    different = cells.nunique()
+    if cells.str.lower().str.endswith(IMAGES).any():
+        return "it names images"
+    if different < 2:
+        return f"there is one value only, '{cells.iloc[0]}'" if different else "it is empty"
     numbers, faults = read_numbers(cells, decimal_comma=sheet.separator != ",")
-    if not faults and numbers.nunique() > MOST_CLASSES:
-        return Proposal(name, column, {"task": "regression"}, len(cells))
+    regression = Proposal(name, column, {"task": "regression"}, len(cells))
+    if not faults and numbers.nunique() >= (FEWEST_NUMBERS if name == "age" else MOST_CLASSES + 1):
+        return regression
     classes, remarks = _classes(name, cells)
     of_cell = {spelled(word): label for label, words in classes.items() for word in words}
     labels = cells.map(lambda cell: of_cell[spelled(cell)])
     people = subjects[cells.index].groupby(labels).nunique()
     kept = {label: words for label, words in classes.items() if people[label] >= 2}
     if not 2 <= len(kept) <= MOST_CLASSES or len(kept) < len(classes) / 2:
-        return None
+        if not faults and numbers.nunique() >= FEWEST_NUMBERS and asked:
+            return regression
+        return _why_not(numbers, faults, len(kept), len(classes))
     rare = tuple(dict.fromkeys(cell for cell in cells if of_cell[spelled(cell)] not in kept))
     return Proposal(name, column, {"task": "classification", "classes": kept}, len(cells), remarks, rare)
+
+
+def _why_not(numbers: pd.Series, faults: Sequence[Fault], kept: int, different: int) -> str:
+    """Why a column is neither: its numbers, what is none, and how many values have two subjects, of how many."""
+    if not faults:
+        return f"too few different numbers ({numbers.nunique()}) to be taken for regression by itself"
+    if numbers.isna().mean() < 0.5:
+        return faults[0].found
+    if kept > MOST_CLASSES:
+        return f"{kept} different words, more than {MOST_CLASSES} classes"
+    return f"only {kept} of its {different} different values have two subjects or more"
 
 
 def _classes(name: str, cells: pd.Series) -> tuple[dict[str, list[str]], tuple[str, ...]]:
