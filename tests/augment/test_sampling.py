@@ -51,6 +51,10 @@ def test_what_is_drawn_has_mean_and_spread_as_configured(kind):
         for axis in values.reshape(COUNT, -1).T:
             if low == high:
                 np.testing.assert_allclose(axis, low, rtol=1e-6)
+            elif how["whole"]:
+                assert set(axis) == set(range(low, high + 1))
+                for number in set(axis):
+                    assert_share(axis == number, 1 / (high - low + 1))
             elif how["log"]:
                 assert_uniform(np.log(axis), np.log(low), np.log(high))
             else:
