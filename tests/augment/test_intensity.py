@@ -370,7 +370,7 @@ def test_numbers_that_ask_for_no_change_make_none(transform):
 def test_results_are_finite_over_all_ranges(transform):
     """At the ends of the ranges and between, for images of every kind."""
     extreme = dataclasses.replace(transform, **EXTREMES[transform])
-    for seed in range(4):
+    for seed in range(3):
         [(key, drawn)] = drawn_by(extreme, len(ODD), seed=seed).items()
         for name, ends in EXTREMES[transform].items():
             values = drawn[name].numpy()
@@ -380,7 +380,19 @@ def test_results_are_finite_over_all_ranges(transform):
 
 
 # The same compiled, one after another in one program, which ranges and probabilities enter as numbers.
-TOGETHER = [each for each in EXTREMES if not isinstance(each, Blur | Sharpen)] + [Sharpen(sigma=(0.0, 3.0))]
+TOGETHER = (
+    Noise(of="deviation"),
+    Brightness(),
+    Contrast(),
+    Gamma(inverted=True, keep_statistics=True),
+    HistogramShift(control_points=5),
+    Remap(),
+    BiasField(),
+    PolynomialBias(order=4),
+    Sharpen(sigma=(0.0, 3.0)),
+    Window(),
+    RicianNoise(),
+)
 
 
 def compiled(settings_for):
@@ -407,10 +419,14 @@ def test_what_changes_nothing_changes_nothing_in_the_compiled_program_either():
 
 
 def test_results_of_many_transforms_in_a_row_are_finite():
-    augment = compiled(lambda transform: {"probability": 0.3} | EXTREMES[transform] if transform in EXTREMES else {})
-    for seed in range(20):
-        result = augment(ODD[..., None], seeds_of(seed), ODD_AIR).numpy()
-        assert np.isfinite(result).all() and not (result[2, ..., 0] == ODD[2]).all()
+    def extreme(transform):
+        [ends, *_] = [ends for each, ends in EXTREMES.items() if isinstance(each, type(transform))]
+        return {"probability": 0.4} | (ends | {"sigma": (0.0, 3.0)} if isinstance(transform, Sharpen) else ends)
+
+    augment = compiled(extreme)
+    results = np.stack([augment(ODD[..., None], seeds_of(seed), ODD_AIR).numpy()[..., 0] for seed in range(20)])
+    assert np.isfinite(results).all()
+    assert (results != ODD)[:, 2:].any(axis=(2, 3, 4)).mean() > 0.9  # in constant ones there is little to change
 
 
 def test_recipes_know_them_by_name():

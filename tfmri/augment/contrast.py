@@ -140,7 +140,7 @@ def bezier(control: tf.Tensor, strength: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
         control: (batch, 2, 2), of x and y the two control points between the ends: 0 to 1.
         strength: (batch, 1, 1, 1) share of the way from the straight line; 0 moves nothing.
 
-    Source: Zhou et al. 2021 (Models Genesis), Medical Image Analysis 67, section 2.2.
+    Source: Zhou et al. 2021 (Models Genesis), Medical Image Analysis 67.
     """
     t = np.linspace(0, 1, _PIECES + 1)
     first, second = control[:, :, :1], control[:, :, 1:]

@@ -127,7 +127,7 @@ class Remap(IntensityTransform):
 
     Its two control points lie anywhere in the square of old and new intensities. `strength` is the share of the way
     from the straight line to the curve.
-    Source: the non-linear transformation of Zhou et al. 2021 (Models Genesis), Medical Image Analysis 67, section 2.2,
+    Source: the non-linear transformation of Zhou et al. 2021 (Models Genesis), Medical Image Analysis 67,
     which goes all of the way, `strength: [1, 1]`; its falling curves, which turn bright into dark, are left out.
     """
 
