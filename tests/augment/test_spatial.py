@@ -294,6 +294,20 @@ def test_shift_and_flip_together_interpolate_nothing():
     np.testing.assert_array_equal(moved(flip("x"), shift(1, -2, 0), spacing=(0.7, 1.1, 3.3)), expected)
 
 
+def test_the_compiled_program_shifts_flips_and_stays_bit_for_bit_too():
+    """With affine and zoom in the program, neutral for all samples: what they compute must be exact in XLA as well."""
+    recipe = Flip(1, ("y",)), Affine(1, (1, 1), rotation=(0, 0), translation=(0, 0)), Zoom(1, (1, 1)), Shift(1, (-3, 3))
+    spacing, seeds = (0.7, 1.1, 3.3), np.arange(16, dtype="int32").reshape(8, 2)
+    images = RNG.normal(size=(8, *SHAPE, 1)).astype("float16")
+    result = make_augment(recipe, SHAPE, spacing)(images, seeds, np.full(8, BACKGROUND, "float32"))
+    voxels = sample_parameters(recipe, tf.constant(seeds))["shift"]["voxels"].numpy().astype(int)
+    assert len(np.unique(voxels, axis=0)) > 6
+    for image, steps, got in zip(images[:, :, ::-1, :, 0], voxels, result[..., 0], strict=True):
+        wide = np.pad(image.astype("float32"), 3, constant_values=BACKGROUND)
+        expected = wide[tuple(slice(3 - step, 3 - step + n) for step, n in zip(steps, SHAPE, strict=True))]
+        np.testing.assert_array_equal(got, expected)
+
+
 @PADDING
 def test_padding_continues_the_image_as_scipy_does(padding):
     settings = {"scale": (0.7, 0.6, 0.5), "rotation": (25, -40, 70), "translation": (4, -6, 8)}
