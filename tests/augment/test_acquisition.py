@@ -207,7 +207,7 @@ def test_low_resolution_of_all_axes_is_that_of_each_in_turn():
 
 # Motion
 
-TIMES = np.float32([0.2, 0.45, 0.8])
+TIMES = np.float32([0.22, 0.46, 0.82])
 HEAD = np.full(SHAPE, AIR, "float32")
 HEAD[3:6, 4:8, 3:7] = RNG.uniform(0, 1, (3, 4, 4))
 
@@ -219,10 +219,10 @@ def moved_by(axis, rotation, translation, image=HEAD):
 
 def put_together(images, axis):
     """Magnitude of k-space whose lines were measured in the segments of TIMES, one of each image."""
-    ends = [0, *np.floor(TIMES * SHAPE[axis]).astype(int), SHAPE[axis]]
+    ends = [-np.inf, *((TIMES - 0.5) * SHAPE[axis]), np.inf]
     whole = np.zeros(SHAPE, complex)
     for image, start, end in zip(images, ends[:-1], ends[1:], strict=True):
-        inside = of_axis((np.arange(SHAPE[axis]) >= start) & (np.arange(SHAPE[axis]) < end), axis)
+        inside = of_axis((lines(SHAPE[axis]) >= start) & (lines(SHAPE[axis]) < end), axis)
         whole += spectrum(image - AIR, axis) * inside
     return np.abs(from_spectrum(whole, axis)) + AIR
 
@@ -241,8 +241,7 @@ def test_one_shift_in_all_segments_is_a_phase_ramp_outside_the_centre_of_kspace(
     shift[:, axis] = 2 * SPACING[axis]
     n = SHAPE[axis]
     ramp = np.exp(-2j * np.pi * lines(n) * 2 / n)
-    still = (np.arange(n) >= np.floor(0.45 * n)) & (np.arange(n) < np.floor(np.float32(0.8) * n))
-    assert still[n // 2]
+    still = (lines(n) >= (TIMES[1] - 0.5) * n) & (lines(n) < (TIMES[2] - 0.5) * n)
     values = spectrum(HEAD - AIR, axis) * of_axis(np.where(still, 1, ramp), axis)
     expected = np.abs(from_spectrum(values, axis)) + AIR
     np.testing.assert_allclose(moved_by(axis, np.zeros((4, 3)), shift), expected, atol=1e-5)
@@ -290,7 +289,10 @@ def test_the_settings_of_motion_bound_its_poses():
 
 
 def test_segments_follow_each_other_and_take_about_equal_shares():
-    np.testing.assert_array_equal(segment_of_lines(10, TIMES), [0, 0, 1, 1, 2, 2, 2, 2, 3, 3])
+    np.testing.assert_array_equal(segment_of_lines(10, TIMES), [0, 0, 0, 1, 1, 2, 2, 2, 2, 3])
+    for voxels in (9, 10):  # the pose at half time is that of the centre of k-space
+        assert segment_of_lines(voxels, tf.constant([0.5]))[voxels // 2] == 1
+        assert segment_of_lines(voxels, tf.constant([0.51]))[voxels // 2] == 0
     lowest, highest = times_of_change(tf.zeros([4])).numpy(), times_of_change(tf.ones([4])).numpy()
     np.testing.assert_allclose(lowest, [0.14, 0.34, 0.54, 0.74], atol=1e-6)
     np.testing.assert_allclose(highest, [0.26, 0.46, 0.66, 0.86], atol=1e-6)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfmri.augment import affine
 from tfmri.augment.axis_matrices import along, along_drawn
 from tfmri.augment.coordinates import voxel_places
 from tfmri.augment.interpolation import resample
-from tfmri.augment.kspace import circulant
+from tfmri.augment.kspace import circulant, lines
 
 
 def motion(
@@ -65,9 +66,9 @@ def motion(
 
 
 def segment_of_lines(voxels: int, times: tf.Tensor) -> tf.Tensor:
-    """Number (voxels,) int32 of the segment in which each line of k-space is measured, at `times` of change (n,)."""
-    changes = tf.floor(times * voxels)
-    return tf.reduce_sum(tf.cast(tf.range(voxels, dtype=tf.float32)[:, None] >= changes, tf.int32), axis=1)
+    """Number (voxels,) int32 of the segment in which each line of k-space is measured; the pose changes at `times`."""
+    changes = (times - 0.5) * voxels  # the centre, line 0, at 0.5
+    return tf.reduce_sum(tf.cast(lines(voxels)[:, None].astype(np.float32) >= changes, tf.int32), axis=1)
 
 
 def times_of_change(perturbations: tf.Tensor) -> tf.Tensor:
