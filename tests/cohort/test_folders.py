@@ -44,11 +44,11 @@ def test_who_and_when_is_read_from_a_files_name(name, subject, session, run):
     assert read_name(Path(name + ".nii.gz")) == Name(subject, session, run)
 
 
-def test_scans_are_found_with_their_class(tmp_path):
+def test_scans_are_found_with_their_class_by_subject(tmp_path):
     tree(tmp_path, "Females/Sub_101_T1.nii.gz", "Females/Sub_103_T1.nii", "Males/Sub_102_T1.nii.gz", "notes.txt")
     layout = folders(tmp_path)
     assert list(layout.table.columns) == ["subject", "path", "sex"]
-    assert joined(layout, "subject", "sex") == [("Sub_101", "f"), ("Sub_103", "f"), ("Sub_102", "m")]
+    assert joined(layout, "subject", "sex") == [("Sub_101", "f"), ("Sub_102", "m"), ("Sub_103", "f")]
     assert layout.table["path"][0] == str(tmp_path / "Females/Sub_101_T1.nii.gz")
     assert layout.lines() == (
         "3 scans found, 3 joined (3 subjects), 0 dropped",
@@ -83,7 +83,7 @@ def test_the_column_can_be_called_otherwise(tmp_path):
 
 def test_folders_that_differ_in_case_only_are_one_class_and_said(tmp_path):
     layout = folders(tree(tmp_path, "Patients/1.nii.gz", "patients/2.nii.gz", "Controls/3.nii.gz"))
-    assert joined(layout, "subject", "group") == [("3", "Controls"), ("1", "Patients"), ("2", "Patients")]
+    assert joined(layout, "subject", "group") == [("1", "Patients"), ("2", "Patients"), ("3", "Controls")]
     assert "'Patients' and 'patients' as 'Patients' (2)" in layout.notes[0]
 
 
@@ -133,8 +133,8 @@ def test_files_and_folders_of_subjects_may_stand_side_by_side(tmp_path):
 @pytest.mark.parametrize(
     ("files", "subjects"),
     [
-        (["f/nifti/Sub_1.nii.gz", "f/nifti/Sub_3.nii.gz", "m/nifti/Sub_2.nii.gz"], ["Sub_1", "Sub_3", "Sub_2"]),
-        (["f/Guys/1_T1.nii", "f/Guys/3_T1.nii", "f/HH/5.nii", "f/HH/7.nii", "m/2.nii"], ["1", "3", "5", "7", "2"]),
+        (["f/nifti/Sub_1.nii.gz", "f/nifti/Sub_3.nii.gz", "m/nifti/Sub_2.nii.gz"], ["Sub_1", "Sub_2", "Sub_3"]),
+        (["f/Guys/1_T1.nii", "f/Guys/3_T1.nii", "f/HH/5.nii", "f/HH/7.nii", "m/2.nii"], ["1", "2", "3", "5", "7"]),
         (["f/Anna/T1.nii", "f/Eva/scan.nii", "m/Otto/mprage_1.nii"], ["Anna", "Eva", "Otto"]),
         (["f/002_S_1/MPRAGE/2006-05-01/S13.nii", "m/003_S_2/MPRAGE/2006-05-02/S14.nii"], ["002_S_1", "003_S_2"]),
     ],
@@ -153,9 +153,9 @@ def test_of_several_scans_of_a_session_none_is_taken_until_a_pattern_chooses(tmp
     assert joined(folders(tmp_path, pattern="*_T1.nii.gz"), "subject", "sex") == [
         ("Sub_0", "f"),
         ("Sub_1", "f"),
-        ("Sub_9", "f"),
         ("Sub_2", "m"),
         ("Sub_3", "m"),
+        ("Sub_9", "f"),
     ]
     assert problems(tmp_path, pattern="*_t1.nii")[0].where == "--pattern"
 

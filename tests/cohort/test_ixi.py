@@ -171,3 +171,11 @@ def test_the_published_table_labels_the_scans_of_all_whose_age_it_tells(real_sca
     assert np.allclose(table["age"], theirs["AGE"])
     assert list(table["sex"]) == list(theirs["SEX_ID (1=m, 2=f)"].map({1: "m", 2: "f"}))
     assert set(table["site"]) == {"Guys", "HH", "IOP"}
+
+
+def test_images_that_are_not_named_as_its_scans_are_left_aside_and_told(tmp_path):
+    cohort(tmp_path)
+    scan(tmp_path / "IXI-T1" / "IXI002-Guys-0828-T2.nii.gz")
+    layout = ixi(tmp_path)
+    assert fates(layout)["IXI-T1/IXI002-Guys-0828-T2.nii.gz"] == "no name of a T1-weighted scan of IXI"
+    assert len(layout.table) == 4 and layout.lines()[0].startswith("4 scans found, 4 joined")

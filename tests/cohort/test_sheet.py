@@ -14,13 +14,13 @@ def test_cells_of_a_spreadsheet_are_what_it_shows(tmp_path):
         [1.0, 34.5, "007", datetime.date(2005, 11, 18), True],
         [12, 0.1 + 0.2, " NA ", None, False],
         [None, None, None, None, None],
-        [1000012, -3, "34,5", None, None],
+        [1000012, -3, "34,5 kg", None, None],
     ]
     sheet = read_sheet(write_xlsx(tmp_path / "people.xlsx", {"People": rows}))
     assert sheet.cells.to_numpy().tolist() == [
         ["1", "34.5", "007", "2005-11-18", "TRUE"],
         ["12", "0.3", "NA", "", "FALSE"],
-        ["1000012", "-3", "34,5", "", ""],
+        ["1000012", "-3", "34,5 kg", "", ""],
     ]
     assert list(sheet.cells.index) == [2, 3, 5]
     assert (sheet.separator, sheet.notes) == ("", ())
@@ -83,3 +83,12 @@ def test_labels_may_stand_in_a_spreadsheet(study):
     assert table["subject"].tolist() == [str(n) for n in range(1, 9)]
     assert table["sex"].tolist() == ["f", "m"] * 4
     assert table["age"].tolist() == [20.5 + n for n in range(1, 9)]
+
+
+def test_columns_of_numbers_with_decimal_commas_get_points_where_no_commas_stand_between_cells(study):
+    sheet = read_sheet(study("id;age;dose;note;size", "1;39,5;1,5;a 1,5;1,5", "2;40;n/a;b;1.25"))
+    assert sheet.cells["age"].tolist() == ["39.5", "40"] and sheet.cells["dose"].tolist() == ["1.5", "n/a"]
+    assert sheet.cells["note"].tolist() == ["a 1,5", "b"] and sheet.cells["size"].tolist() == ["1,5", "1.25"]
+    assert sheet.notes[-1] == "labels.csv: decimal commas are written as points (39,5 as 39.5) in 'age', 'dose'."
+    quoted = read_sheet(study("id,age", '1,"39,5"', '2,"41,5"'))
+    assert quoted.cells["age"].tolist() == ["39,5", "41,5"] and not quoted.notes

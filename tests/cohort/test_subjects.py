@@ -268,3 +268,16 @@ def test_real_scans_with_a_spreadsheet_become_labels_that_are_read(real_scans, t
     assert list(cohort["subject"]) == [f"Sub_{n:02}" for n in range(1, 11)]
     assert list(cohort["sex"]) == [person["sex"].lower() for person in people]
     assert list(cohort["age"]) == [float(person["age"]) for person in people]
+
+
+def test_what_a_pattern_leaves_aside_is_told_and_case_does_not_matter(study):
+    root, table = study("subject;age", "Sub_101;39,5", "Sub_102;40", "Sub_103;41,25")
+    tree(root, "Sub_101/FLAIR.nii.gz", "Sub_104/T1.NII.GZ", "Sub_105/FLAIR.nii.gz")
+    layout = subjects(root, table, pattern="t1.nii.gz")
+    assert joined(layout, "subject", "age") == [("Sub_101", "39.5"), ("Sub_102", "40"), ("Sub_103", "41.25")]
+    assert fates(layout)["Sub_104/T1.NII.GZ"][0] == "dropped"
+    for image in ("Sub_101/FLAIR.nii.gz", "Sub_105/FLAIR.nii.gz"):
+        assert fates(layout)[image] == ("left aside", "does not fit 't1.nii.gz'")
+    assert layout.lines()[0] == "4 scans found, 3 joined (3 subjects), 1 dropped"
+    assert any("2  left aside  does not fit" in line for line in layout.lines())
+    assert any("decimal commas are written as points" in line for line in layout.lines())

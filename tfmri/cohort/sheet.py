@@ -3,7 +3,8 @@
 Cells are text, so that ids keep their leading zeros; only spaces around them are taken off. Rows have the numbers that
 a spreadsheet shows: the header is row 1, and empty lines count. What people's programs write is read as it comes:
 commas, semicolons or tabs, byte order marks, Windows line ends, UTF-8, UTF-16 or Windows-1252; and a file is what its
-first bytes say, whatever its ending. Of a spreadsheet, the first sheet that is not hidden is read; a number in a cell
+first bytes say, whatever its ending. Where no commas stand between cells, columns of numbers with a decimal comma get a
+point. Of a spreadsheet, the first sheet that is not hidden is read; a number in a cell
 is written as in ``1`` or ``34.5``, a date as in ``2005-11-18``.
 """
 
@@ -128,8 +129,22 @@ def read_sheet(path: Path) -> Sheet:
         raise InputError(*problems[: LISTED + 1])
     rows = [(line + [""] * len(names))[: len(names)] for _, line in body]
     cells = pd.DataFrame(np.array(rows, dtype=object), index=[number for number, _ in body], columns=names, dtype="str")
+    if separator != "," and (columns := _with_decimal_commas(cells)):
+        cells[columns] = cells[columns].apply(lambda column: column.str.replace(",", "."))
+        listed = ", ".join(f"'{column}'" for column in columns)
+        notes.append(f"{path.name}: decimal commas are written as points (39,5 as 39.5) in {listed}.")
     named = np.array([bool(name) for name in header])  # without a name, as after a separator at the end of every line,
     return Sheet(path, cells.loc[:, named | cells.any()], separator, tuple(notes))  # what is empty is no column
+
+
+def _with_decimal_commas(cells: pd.DataFrame) -> list[str]:
+    """The columns with a decimal comma in which whatever has a digit is a number without a point."""
+    with_digits = {str(name): cells[name][cells[name].str.contains(r"\d")] for name in cells}
+    return [
+        name
+        for name, column in with_digits.items()
+        if column.str.contains(",").any() and column.str.fullmatch(r"[+-]?\d+(,\d+)?").all()
+    ]
 
 
 def _bytes(path: Path) -> bytes:

@@ -53,14 +53,14 @@ def bids(
     """
     root = open_root(root, EXPECTED)
     folder = root if derivatives is None else _derivatives(root, derivatives)
-    chosen = that_fit({folder: _paths(folder, suffix)}, pattern, folder)
+    chosen, aside = that_fit({folder: _paths(folder, suffix)}, pattern, folder)
     scans, notes = _one_form([_scan(path, folder) for _, path in chosen])
     scans, more = _with_sessions(scans, root)
     seen = {scan.subject for scan in scans}
     empty = [person.name for person in folders_in(folder) if person.name.startswith("sub-") and person.name not in seen]
     usual = ("participant_id", *USUAL_NAMES["subject"])
     people = read_people(Path(table or _participants(root)), scans, empty, id, targets, usual, prefix="sub-")
-    return join(root, scans, people, empty, (*notes, *more))
+    return join(root, scans, people, empty, (*notes, *more), aside=aside)
 
 
 def _derivatives(root: Path, name: str) -> Path:

@@ -46,8 +46,8 @@ def folders(root: Path, target: str | None = None, pattern: str | None = None) -
             below the class's folder.
 
     Returns:
-        the scans; a class has its usual name (f, m, healthy, MCI, dementia) where the folders are called so, else the
-        folder's.
+        the scans, by subject; a class has its usual name (f, m, healthy, MCI, dementia) where the folders are called
+        so, else the folder's.
 
     Raises:
         InputError: there is no such folder, or there are not two classes in it; a subject is in two classes.
@@ -62,16 +62,18 @@ def folders(root: Path, target: str | None = None, pattern: str | None = None) -
     _check_classes(root, images, beside)
     column, labels = _labels([folder.name for folder, paths in images.items() if paths], target)
     people = _people_folders(images)
+    chosen, aside = that_fit(images, pattern, root)
     scans = [
         read_scan(path, folder, _subject(path, folder, people), {column: labels[folder.name]})
-        for folder, path in that_fit(images, pattern, root)
+        for folder, path in chosen
     ]
+    scans.sort(key=lambda scan: (scan.subject, scan.session, scan.path))  # class by class, the order would tell it
     _check_subjects(root, scans, column)
     scans, several = one_a_session(scans, pattern)
     notes = (*_notes(root, column, labels, [scan for scan in scans if not scan.reason]), *several)
     stray = [Scan(path, read_name(path).subject, reason="no label: in no folder of a class") for path in beside]
     empty = [folder.name for folder, paths in images.items() if not paths]
-    return join(root, [*scans, *stray], empty=empty, notes=notes, target=column)
+    return join(root, [*scans, *stray], empty=empty, notes=notes, target=column, aside=aside)
 
 
 def _check_classes(root: Path, images: Mapping[Path, list[Path]], beside: list[Path]) -> None:

@@ -146,8 +146,12 @@ def no_images(root: Path, expected: str, advice: str = "", kind: str = "images (
     return InputError(Problem(str(root), f"there are no {kind} in this folder", expected, advice))
 
 
-def that_fit(images: Mapping[Path, Sequence[Path]], pattern: str | None, root: Path) -> list[tuple[Path, Path]]:
+def that_fit(
+    images: Mapping[Path, Sequence[Path]], pattern: str | None, root: Path
+) -> tuple[list[tuple[Path, Path]], dict[Path, str]]:
     """Folder and image for each image whose name, or path below that folder, is as `pattern` says (``anat/*``).
+
+    Case does not matter. The other images come second, with the reason.
 
     Args:
         images: folder -> images in it, at any depth.
@@ -159,18 +163,20 @@ def that_fit(images: Mapping[Path, Sequence[Path]], pattern: str | None, root: P
     """
     pairs = [(folder, path) for folder, paths in images.items() for path in paths]
     if pattern is None:
-        return pairs
+        return pairs, {}
+    wanted = pattern.casefold()
     fitting = [
         (folder, path)
         for folder, path in pairs
-        if fnmatchcase(path.name, pattern) or fnmatchcase(path.relative_to(folder).as_posix(), pattern)
+        if any(fnmatchcase(name.casefold(), wanted) for name in (path.name, path.relative_to(folder).as_posix()))
     ]
     if not fitting:
         names = [name for name, _ in Counter(path.name for _, path in pairs).most_common(3)]
         found = f"none of the {len(pairs)} images in {root} fits '{pattern}'"
         advice = "A * stands for any letters; put the pattern in quotes, or the shell replaces it."
         raise InputError(Problem("--pattern", found, f"a name such as {', '.join(names)}", advice))
-    return fitting
+    taken = {path for _, path in fitting}
+    return fitting, {path: f"does not fit '{pattern}'" for _, path in pairs if path not in taken}
 
 
 def one_a_session(scans: Sequence[Scan], pattern: str | None) -> tuple[list[Scan], tuple[str, ...]]:

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tfmri.cohort.layouts.found import find_named, one_version, open_root
+from tfmri.cohort.layouts.found import find_named, images_below, one_version, open_root
 from tfmri.cohort.layouts.layout import Layout, join
 from tfmri.cohort.layouts.names import is_image
 from tfmri.cohort.layouts.people import People, by_person, find_table, needed_column, other_columns, sex_of
@@ -53,7 +53,9 @@ def ixi(root: Path, table: Path | None = None) -> Layout:
     scans = [replace(scan, parts={"site": scan.parts["site"]}) for scan in scans]
     sheet = read_sheet(Path(table) if table else find_table(root, TABLE, "IXI.xls"))
     note = f"{sheet.path.name}: sex 1 is written as m and 2 as f; 0 in HEIGHT, WEIGHT and ..._ID as an empty cell."
-    return join(root, scans, _people(sheet), notes=(*notes, *sheet.notes, note))
+    known = {scan.path for scan in scans}
+    aside = {path: "no name of a T1-weighted scan of IXI" for path in images_below(root) if path not in known}
+    return join(root, scans, _people(sheet), notes=(*notes, *sheet.notes, note), aside=aside)
 
 
 def _people(sheet: Sheet) -> People:

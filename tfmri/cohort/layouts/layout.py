@@ -1,6 +1,6 @@
 """What every layout gives: scans joined to people, by id and session, with an account of each scan and each person."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,9 @@ class Layout:
         table: one row per scan that was joined, all str: subject, session (where there are any), path (absolute), what
             the file names tell, then what else is known of the person.
         report: one row per scan found and per person without one. Columns: item (the scan's path below the root, or
-            the person's id), fate ('joined', 'dropped', 'no scan'), reason ('' where joined; the same words for the
-            same reason, beginning with its kind: 'no image: ...', 'no label: ...', 'repeated: ...') and detail (what
-            there is to add of this one).
+            the person's id), fate ('joined', 'dropped', 'no scan', 'left aside'), reason ('' where joined; the same
+            words for the same reason, of what is dropped or has no scan beginning with its kind: 'no image: ...',
+            'no label: ...', 'repeated: ...') and detail (what there is to add of this one).
         notes: what was assumed, one sentence each.
     """
 
@@ -61,6 +61,7 @@ def join(
     notes: Sequence[str] = (),
     advice: str = "Give the table that belongs to these scans with --table.",
     target: str | None = None,
+    aside: Mapping[Path, str] | None = None,
 ) -> Layout:
     """Joins scans to people.
 
@@ -72,6 +73,7 @@ def join(
         notes: what was assumed in finding the scans.
         advice: what to do where nobody can be joined.
         target: a column of the result that must have two classes.
+        aside: further images, which nobody asked for, and why they are none of the scans.
 
     Returns:
         the scans in their order, each with what is known of its subject, and of its session where the table has rows of
@@ -96,6 +98,7 @@ def join(
             ours = {"subject": scan.subject, "session": scan.session, "path": str(scan.path)}
             joined.append({**cells, **scan.parts, **said, **ours})
     report += [(item, "no scan", reason, "") for item, reason in _without_scan(scans, people, ids, empty)]
+    report += [(path.relative_to(root).as_posix(), "left aside", why, "") for path, why in (aside or {}).items()]
     columns, more = (people.columns, people.notes) if people else ((), ())
     account = pd.DataFrame(report, columns=REPORT, dtype="str")
     layout = Layout(_table(joined, scans, columns), account, (*notes, *more, *ids.notes))

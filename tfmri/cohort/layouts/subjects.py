@@ -44,7 +44,7 @@ def subjects(
     folders = {folder: images_below(folder) for folder in folders_in(root)}
     if not beside and not any(folders.values()):
         raise no_images(root, EXPECTED)
-    chosen = that_fit({root: beside, **folders}, pattern, root)
+    chosen, aside = that_fit({root: beside, **folders}, pattern, root)
     scans, notes = one_a_session(
         [
             read_scan(path, folder, read_name(path).subject if folder == root else folder.name)
@@ -58,7 +58,7 @@ def subjects(
     filled = {scan.subject for scan in scans}
     empty = [folder.name for folder in folders if folder.name not in filled]
     people = read_people(Path(table), scans, empty, id, targets)
-    return join(root, scans, people, empty, notes, _advice(folders))
+    return join(root, scans, people, empty, notes, _advice(folders), aside=aside)
 
 
 def _advice(folders: Mapping[Path, Sequence[Path]]) -> str:
