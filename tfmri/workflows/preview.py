@@ -80,10 +80,9 @@ def preview(
     shown = _applied(*first, draws, recipe, experiment)
     words = [in_words(recipe, draws.parameters, row) for row in range(len(draws.scans))]
     path = folder / f"{name}.png"
-    names = ", ".join(next(iter(item)) for item in experiment.augment.recipe) or "no augmentation"
     sections = [
         Section(f"{name}: prepared scans", _tiles(images), captions, COLUMNS),
-        Section(f"one of them, augmented: {names}", _tiles([images[0], *shown]), [captions[0], *words], COLUMNS),
+        Section("one of them, augmented", _tiles([images[0], *shown]), [captions[0], *words], COLUMNS),
     ]
     _draw(path, sections)
     if kept or not draws.scans:
