@@ -122,6 +122,21 @@ def test_a_job_begins_with_the_cohorts_archive_and_prepares_only_what_was_not_in
     assert workflow.from_archive(None, Path("cohort.tar")) == "16 scans of cohort.tar are unpacked into other/"
 
 
+def test_from_a_folder_below_everything_lies_beside_the_experiments(project, monkeypatch, tmp_path, tfmri):
+    (tmp_path / "notebooks" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks" / "mine")
+    assert tfmri("prepare", "few", "--workers", "1")[0] == 0
+    assert tfmri("check", "few", "--headers-only")[0] in (0, 3)
+    assert not list(Path().iterdir())
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 4
+    assert (tmp_path / "check" / "few" / "index.html").is_file()
+    assert run_at("few", "a").path == tmp_path / "runs" / "few" / "a"
+    monkeypatch.setenv("TFMRI_RUNS", "elsewhere")
+    assert run_at("few", "a").path == Path("elsewhere/few/a")
+    monkeypatch.chdir(tmp_path)
+    assert cache_folder() == Path("cache")
+
+
 def test_a_registration_that_failed_is_told_with_the_scans_name(project, monkeypatch, caplog):
     import numpy as np
 

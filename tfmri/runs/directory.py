@@ -29,6 +29,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.project import in_project
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ class Run:
 
 
 def runs_root() -> Path:
-    """`TFMRI_RUNS`, or `runs/` in the current folder."""
-    return Path(os.environ.get("TFMRI_RUNS", "runs"))
+    """`TFMRI_RUNS`, or `runs/` (`in_project`)."""
+    return Path(given) if (given := os.environ.get("TFMRI_RUNS")) else in_project("runs")
 
 
 def new_name(shared: bool = False) -> str:

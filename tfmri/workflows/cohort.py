@@ -12,6 +12,7 @@ from tfmri.cohort.table import Cohort, read_labels
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.schema import Experiment
 from tfmri.images.cache import CachedScan, ScanFiles, prepare_scans
+from tfmri.project import in_project
 from tfmri.runs.cohort import PREPARED, SOURCE, read_cohort
 from tfmri.runs.directory import Run
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 def labels_file(labels: str) -> Path:
     """The labels file an experiment asks for; `demo` and `demo:VARIANT` write the phantom cohort."""
     if labels.split(":")[0] != DEMO:
-        return Path(labels).expanduser().absolute()
+        return in_project(labels).absolute()
     from tfmri.phantom.cohort import VARIANTS, ensure_cohort
 
     variant = labels.partition(":")[2] or DEMO
@@ -33,8 +34,8 @@ def labels_file(labels: str) -> Path:
 
 
 def demo_folder(variant: str) -> Path:
-    """Where a variant of the phantom cohort lies: `data/demo`, `data/demo-null`."""
-    return Path("data") / (DEMO if variant == DEMO else f"{DEMO}-{variant}")
+    """Where a variant of the phantom cohort lies: `data/demo`, `data/demo-null` (`in_project`)."""
+    return in_project("data") / (DEMO if variant == DEMO else f"{DEMO}-{variant}")
 
 
 def labels_there(labels: str) -> Path | None:
@@ -96,8 +97,8 @@ def scan_files(table: pd.DataFrame, experiment: Experiment) -> list[ScanFiles]:
 
 
 def cache_folder() -> Path:
-    """`TFMRI_CACHE`, or `cache/` in the current folder."""
-    return Path(os.environ.get("TFMRI_CACHE", "cache"))
+    """`TFMRI_CACHE`, or `cache/` (`in_project`)."""
+    return Path(given) if (given := os.environ.get("TFMRI_CACHE")) else in_project("cache")
 
 
 def prepare(table: pd.DataFrame, experiment: Experiment, workers: int | None = None) -> list[CachedScan]:
