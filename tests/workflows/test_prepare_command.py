@@ -153,6 +153,28 @@ def test_a_registration_that_failed_is_told_with_the_scans_name(project, monkeyp
         assert "most likely failed for s03 (0.05)" in caplog.text and "s02" not in caplog.text
 
 
+@pytest.mark.parametrize("stretch", [1.0, 1.6])
+def test_a_grid_that_cuts_the_registered_heads_is_told_with_one_that_does_not(project, monkeypatch, caplog, stretch):
+    import re
+
+    import numpy as np
+
+    from tfmri.images.registration import Registration
+
+    where = np.diag([1 / stretch, 1 / stretch, 1 / stretch, 1.0])  # from MNI152 to the scan
+    where[:3, 3] = 20 * 9 / 2 - 4.5  # the ball's middle lies in the template's
+    monkeypatch.setattr("tfmri.images.prepare.register_to_template", lambda *_: Registration(where, 0.9))
+    settings = ["image.registration=mni152", "image.spacing=5", "image.shape=[40,48,40]"]
+    experiment = load_experiment(Path("experiments/few.yaml"), settings)
+    workflow.fill(experiment, 1)
+    assert ("4 of 4 heads are larger" in caplog.text) == (stretch > 1)
+    if stretch > 1:
+        shape = re.search(r"image\.shape=(\[.*\])", caplog.text)[1]
+        caplog.clear()
+        workflow.fill(load_experiment(Path("experiments/few.yaml"), [*settings, f"image.shape={shape}"]), 1)
+        assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -206,6 +206,7 @@ def experiment_text(
         f"  spacing: {spacing:<19g}# mm; the scans have {extent.spacing:.2g} (finer takes more memory and time)",
         f"  shape: {_yaml(list(shape)):<21}# holds the heads of the {extent.scans} scans looked at, "
         f"{' x '.join(f'{side:.0f}' for side in extent.head)} mm",
+        "  # registration: mni152     # makes heads larger: a warning tells if the shape cuts them and what holds them",
         "  normalise: zscore",
         "",
         "split: {test: 0.2, validation: 0.2}    # by subject",

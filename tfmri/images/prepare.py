@@ -169,7 +169,7 @@ def prepare(volumes: Volume | Sequence[Volume], preparation: Preparation, mask: 
     first = channels[0]
     frame, registration = _frame(first, preparation)
     if preparation.registration == "mni152":
-        affine = _template_grid(preparation.spacing, preparation.shape)
+        affine = template_grid(preparation.spacing, preparation.shape)
     elif frame is None:
         affine = place_grid(first.volume, first.head, preparation.spacing, preparation.shape)
     else:
@@ -266,7 +266,8 @@ def _frame(first: _Channel, preparation: Preparation) -> tuple[np.ndarray | None
 
 
 @cache
-def _template_grid(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
+def template_grid(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
+    """The affine of the grid of every registered scan."""
     return place_grid(template(), find_head(template()), spacing, shape)
 
 

@@ -17,6 +17,7 @@ from tfmri.runs.cohort import PREPARED, SOURCE, read_cohort
 from tfmri.runs.directory import Run
 
 DEMO = "demo"
+CUT, MANY = 5.0, 0.25  # mm of a head beyond the grid, and the share of heads, that are worth a warning
 log = logging.getLogger(__name__)
 
 
@@ -107,7 +108,7 @@ def prepare(table: pd.DataFrame, experiment: Experiment, workers: int | None = N
 
 
 def warn_of_registrations(table: pd.DataFrame, cached: Sequence[CachedScan]) -> None:
-    """Names the scans that most likely do not lie on the template."""
+    """Names the scans that most likely do not lie on the template, and says if the grid cuts many of the others."""
     found = [each.record["done"].get("registration") for each in cached]
     failed = [
         f"{scan} ({each['quality']:.2f})"
@@ -122,6 +123,19 @@ def warn_of_registrations(table: pd.DataFrame, cached: Sequence[CachedScan]) -> 
             ", ".join(failed),
             threshold,
         )
+    if registered := [each.record for each, quality in zip(cached, found, strict=True) if quality and quality["good"]]:
+        from tfmri.images.cut import cut_off, shape_that_holds
+
+        beyond = cut_off(registered).max(axis=1)
+        if (beyond > CUT).mean() >= MANY:
+            log.warning(
+                "%d of %d heads are larger in MNI152 than the grid, by up to %.0f mm, and were cut; "
+                "image.shape=%s would hold them",
+                (beyond > CUT).sum(),
+                len(beyond),
+                beyond.max(),
+                list(shape_that_holds(registered, CUT)),
+            )
 
 
 def run_table(run: Run, experiment: Experiment) -> pd.DataFrame:
