@@ -286,6 +286,7 @@ def test_numbers_that_nobody_in_training_has_are_told():
     finding = balance(cohort(ages, SIDES), numeric=True)["outside_training_range"]
     assert finding.scans == ("s97", "s98", "s99")
     assert finding.harm is Harm.DOUBTFUL and finding.numbers["far"] == 3
+    assert finding.found == "3 scans of validation and test (70 to 90) lie outside the training range"
     assert finding.numbers["highest"] == 90 and finding.numbers["n"] == len(finding.scans)
 
 

@@ -77,6 +77,7 @@ def test_the_score_is_the_distance_from_the_median_in_median_absolute_deviations
     expected = away[0] / (1.4826 * np.median(np.abs(away)))
     (found,) = outlier_findings(*cohort(SCANS), odd)
     assert found.numbers["score"] == pytest.approx(expected)
+    assert " 1000000, where others have " in found.found
 
 
 def test_a_third_of_strange_scans_does_not_hide_itself(brains):

@@ -109,6 +109,10 @@ def test_a_missing_path_column_points_to_the_one_that_holds_images(study):
     assert "--set data.columns.path=mprage" in problem(study(*lines)).advice
 
 
+def test_no_column_is_guessed_to_hold_paths_that_holds_none(study):
+    assert "Did you mean" not in problem(study("subject,sex,Age", "1,f,30", "2,m,31")).advice
+
+
 def test_a_mapping_to_a_column_that_is_not_there(study):
     found = problem(study(*GOOD), columns={"subject": "sbject"})
     assert found.where == "data.columns.subject"

@@ -92,3 +92,17 @@ def test_columns_of_numbers_with_decimal_commas_get_points_where_no_commas_stand
     assert sheet.notes[-1] == "labels.csv: decimal commas are written as points (39,5 as 39.5) in 'age', 'dose'."
     quoted = read_sheet(study("id,age", '1,"39,5"', '2,"41,5"'))
     assert quoted.cells["age"].tolist() == ["39,5", "41,5"] and not quoted.notes
+
+
+def test_a_title_above_the_header_and_a_table_in_another_sheet_are_told(tmp_path):
+    rows = [["subject", "age", "sex"], ["1", 30, "f"], ["2", 31, "m"]]
+    titled = [["Our study", None, None], ["of 2024", None, None], *rows]
+    with pytest.raises(InputError, match=r"people.xlsx, row 1: .*Is the header in row 3"):
+        read_sheet(write_xlsx(tmp_path / "people.xlsx", {"People": titled}))
+    (tmp_path / "people.csv").write_text("Our study\n\nsubject,age,sex\n1,30,f\n")
+    with pytest.raises(InputError, match=r"people.csv, row 1: .*Is the header in row 3"):
+        read_sheet(tmp_path / "people.csv")
+    for cover in ([["Our study"]], [["Contact", "Date"], ["somebody", "today"]]):
+        path = write_xlsx(tmp_path / "people.xlsx", {"Cover": cover, "Data": rows})
+        with pytest.raises(InputError, match=r"the others \('Data'\) are left out"):
+            read_labels(path, {"sex": {"f": [], "m": []}})

@@ -195,13 +195,19 @@ def test_other_fields_and_another_image_may_be_asked_for(visits, tmp_path):
     assert layout.table["path"].str.endswith("zip/T1/T1.nii.gz").all()
 
 
+@pytest.mark.parametrize("eid", ["f.eid", "participant.eid", "Participant ID"])
+def test_the_eid_has_several_names(visits, tmp_path, eid):
+    assert len(ukb(visits, table(tmp_path, [eid, *COLUMNS[1:]])).table) == len(ukb(visits, table(tmp_path)).table)
+
+
 def test_wrong_folders_and_tables_are_told(visits, tmp_path, bulk):
     (tmp_path / "empty").mkdir()
     assert problem(tmp_path / "empty", tmp_path / "x.csv").found == "there are no scans"
     flair = bulk("../flair/1000012_20253_2_0.zip").parent
     assert "but 1 bulk files of other fields" in problem(flair, tmp_path / "x.csv").found
     assert problem(visits, tmp_path / "x.csv").found == "there is no such file"
-    assert "no column holds the eid" in problem(visits, table(tmp_path, ["id", *COLUMNS[1:]])).found
+    told = problem(visits, table(tmp_path, ["id", *COLUMNS[1:]]))
+    assert "no column holds the eid" in told.found and "Participant ID" in told.expected and told.advice
     none = problem(visits, table(tmp_path, ["eid", "20002-0.0"], [["1000012", "1"]]))
     assert none.found == "none of the fields is among its 2 columns: 'eid', '20002-0.0'"
     assert none.expected == "31-0.0, 21003-2.0, 21003-3.0, 54-2.0, 54-3.0"

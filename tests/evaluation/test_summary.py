@@ -134,6 +134,8 @@ def test_two_subjects_give_numbers_or_a_sentence_why_there_is_none():
     assert (
         measured["balanced_accuracy"]["lower"] is None and "too few subjects" in measured["balanced_accuracy"]["note"]
     )
+    shown = headline(summarise(sexes(scans=4, wrong=0), "classification", SEXES, TRAIN_SEX, seed=0))
+    assert shown.splitlines()[0].endswith(measured["balanced_accuracy"]["note"])
     one = summarise(ages(scans=1), "regression", [], TRAIN_AGE, seed=0)["age"]
     assert one["mae"]["value"] > 0 and one["mae"]["note"] == "no interval: every resample gives the same value"
 

@@ -123,6 +123,7 @@ def test_a_resolved_experiment_holds_the_defaults_of_its_model_its_task_and_its_
         (sexes([["f"], "m"]), ["targets.sex", "['f'] cannot be a class"]),
         (sexes({"f": [None], "m": []}), ["targets.sex", "None cannot be", "a spelling"]),
         ("classes: [unclosed", ["line 1", "not YAML"]),
+        ("data:\n\tlabels: x.csv", ["line 2", "not YAML", "indent with spaces"]),
         ("- a\n- b\n", ["no settings"]),
     ],
 )

@@ -1,10 +1,12 @@
 import re
+import shlex
 
 import pytest
 
 from tfmri.errors import InputError
 from tfmri.files import write_json, write_text
-from tfmri.runs.directory import all_runs, create_run, find_run, new_name, point_latest, run_at
+from tfmri.runs.directory import Run, all_runs, create_run, find_run, new_name, point_latest, run_at
+from tfmri.runs.provenance import begin_command
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,12 @@ def test_a_fit_whose_model_stayed_on_the_cluster_is_finished_all_the_same(runs):
     assert not run.fit().finished
     write_json(run.fit().provenance, {"started": "then", "ended": "now"})
     assert run.fit().finished
+
+
+def test_the_command_that_begins_another_run_has_each_setting_once(tmp_path):
+    run = run_at("exp", "old")
+    command = "tfmri train 'my exp' --set training.epochs=3 --set=model.name=sfcn --run old --set training.epochs=4"
+    write_json(run.provenance, {"command": command})
+    arguments = shlex.split(begin_command(run, "training.epochs=8"))[1:]
+    assert arguments == ["train", "my exp", "--set=model.name=sfcn", "--set", "training.epochs=8"]
+    assert shlex.split(begin_command(run))[-1] == "training.epochs=4"

@@ -39,7 +39,11 @@ def arrays():
 def test_the_status_counts_this_experiments_scans_the_others_and_what_was_begun(project):
     workflow.fill(project["few"], 1)
     said = lines(workflow.status(project["small"], "small"))
-    assert said[0] == "small: 0 of 16 scans are prepared; `tfmri prepare small` makes the other 16"
+    makes = "makes the other 16, or says why it cannot"
+    assert said[0] == f"small: 0 of 16 scans are prepared; `tfmri prepare small` {makes}"
+    overrides = ["image.spacing=9", "data.where=age < 99"]
+    told = lines(workflow.status(load_experiment(Path("experiments/small.yaml"), overrides), "small", overrides))[0]
+    assert "`tfmri prepare small --set image.spacing=9 --set 'data.where=age < 99'`" in told
     assert said[2].startswith("0 scans of this experiment") and said[3].startswith("4 scans of others")
     (cache_folder() / ".writing-x.npy").write_bytes(bytes(10**6))
     assert workflow.fill(project["small"], 1) == "16 scans are prepared in cache/"
@@ -183,7 +187,7 @@ def test_a_grid_that_cuts_the_registered_heads_is_told_with_one_that_does_not(pr
         (["small", "--yes"], ["--yes", "--prune"]),
         (["small", "--set", "image.normalise=minmax"], ["image.normalise", "'minmax'", "percentiles"]),
         (["small", "--set", "image.mask=synthstrip -i {scan}"], ["image.mask", "{mask}", "mri_synthstrip"]),
-        (["small", "--set", "image.mask=brain"], ["labels.csv", "no column holds the brain"]),
+        (["small", "--set", "image.mask=brain"], ["labels.csv", "no column holds the brain", "none, head, a command"]),
         (["small", "--set", "image.mask=nonesuch {scan} {mask}"], ["nonesuch is not installed here"]),
         (["small", "--set", "image.channels=[path, flair]"], ["no column holds the flair"]),
         (["small", "--set", "image.channels=[path, path]"], ["image.channels", "each once"]),

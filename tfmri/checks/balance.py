@@ -83,7 +83,7 @@ def _outside(table: pd.DataFrame, target: str, where: str) -> list[Finding]:
     if outside.empty or trained.empty:
         return []
     least, most = outside[target].min(), outside[target].max()
-    found = f"{len(outside)} scans of validation and test lie outside the training range ({least:g} to {most:g})"
+    found = f"{len(outside)} scans of validation and test ({least:g} to {most:g}) lie outside the training range"
     expected = f"{trained.min():g} to {trained.max():g}, as in train"
     advice = "A network cannot be expected to extrapolate; soft labels refuse such numbers."
     near = NEAR * (trained.max() - trained.min())

@@ -139,7 +139,8 @@ def _measures(table: pd.DataFrame, voxels: Sequence[Voxels]) -> Iterator[Finding
                 others = _measure(voxels, name)[(groups == groups[i]).to_numpy()]
                 low, high = np.nanpercentile(others, (5, 95))
                 own = voxels[i].measures[name]
-                told.append(f"{COMPARED[name].words} {own:.3g}, where others have {low:.3g} to {high:.3g}")
+                shown = [f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in (own, low, high)]
+                told.append(f"{COMPARED[name].words} {shown[0]}, where others have {shown[1]} to {shown[2]}")
             worst = str(scores[names].loc[i].abs().idxmax())
             numbers = {"score": float(scores[worst][i]), "own": voxels[i].measures[worst]}
             concerned = np.arange(len(table)) == i

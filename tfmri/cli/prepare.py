@@ -42,7 +42,7 @@ def prepare(
     path = find_experiment(experiment) if experiment else None
     settings = load_experiment(path, overrides or ()) if path else None
     if status:
-        said = workflow.status(settings, path.stem if path else "")
+        said = workflow.status(settings, experiment or "", overrides or ())
     elif prune:
         said = workflow.prune(settings, really=yes)
     elif from_archive:

@@ -172,13 +172,13 @@ def _missing(sheet: Sheet, name: str, own: list[str], claimed: list[str]) -> Pro
     candidate = next((near for known in usual if (near := nearest(known, free))), None)
     if name == "path":  # what holds the images shows in the cells, whatever its name
         holds = [column for column in free if sheet.cells[column].str.lower().str.endswith(IMAGES).any()]
-        candidate = holds[0] if holds else candidate
+        candidate = holds[0] if holds else None
     example = candidate or "NAME"
     advice = f"Did you mean '{candidate}'? If so" if candidate else "If it has another name"
     advice += f", say so with --set data.columns.{name}={example}; otherwise add the column."
     also = f", also called {' or '.join(usual[1:4])}" if usual[1:] else ""
     found = f"no column holds the {name}; there are {_listed(own)}"
-    return Problem(sheet.place(), found, f"a column '{name}'{also}", advice)
+    return Problem(sheet.place(), found, f"a column '{name}'{also}", f"{advice} {sheet.unread}".strip())
 
 
 def _listed(names: list[str], most: int = 15) -> str:

@@ -40,12 +40,14 @@ class Sheet:
             row numbers of a spreadsheet. Rows without any text are left out.
         separator: what stands between cells in a text file, '' for a spreadsheet.
         notes: what was assumed in reading, one sentence each.
+        unread: of these, the one that names the other sheets of a spreadsheet, '' where there are none.
     """
 
     path: Path
     cells: pd.DataFrame
     separator: str
     notes: tuple[str, ...]
+    unread: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -100,18 +102,25 @@ def read_sheet(path: Path) -> Sheet:
     """Reads a .csv, .tsv, .xls or .xlsx file.
 
     Raises:
-        InputError: the file is missing, a folder, neither text nor a spreadsheet, or badly quoted; it has no rows; a
-            column name stands twice; a row has more cells than the header.
+        InputError: the file is missing, a folder, neither text nor a spreadsheet, or badly quoted; it has no rows, or
+            lines above the header; a column name stands twice; a row has more cells than the header.
     """
     with contextlib.suppress(RuntimeError):  # ~somebody, whom nobody knows: so named, or missing
         path = path.expanduser()
     data = _bytes(path)
-    lines, separator, notes = _spreadsheet(data, path) if data.startswith(SPREADSHEETS) else _text(data, path)
+    unread = ""
+    if data.startswith(SPREADSHEETS):
+        lines, unread = _spreadsheet(data, path)
+        separator, notes = "", [unread] if unread else []
+    else:
+        lines, separator, notes = _text(data, path)
     filled = [(number, line) for number, line in enumerate(lines, start=1) if any(line)]
     if len(filled) < 2:
         found = "the file is empty" if not filled else "there are no rows below the header"
-        raise InputError(Problem(str(path), found, "a header and one row for each scan", "Was it written completely?"))
+        expected = "a header and one row for each scan"
+        raise InputError(Problem(str(path), found, expected, unread or "Was it written completely?"))
     (header_row, header), *body = filled
+    _refuse_title(path, filled, unread)
     names = [name or f"column {number}" for number, name in enumerate(header, start=1)]
     problems = []
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -134,7 +143,19 @@ def read_sheet(path: Path) -> Sheet:
         listed = ", ".join(f"'{column}'" for column in columns)
         notes.append(f"{path.name}: decimal commas are written as points (39,5 as 39.5) in {listed}.")
     named = np.array([bool(name) for name in header])  # without a name, as after a separator at the end of every line,
-    return Sheet(path, cells.loc[:, named | cells.any()], separator, tuple(notes))  # what is empty is no column
+    return Sheet(path, cells.loc[:, named | cells.any()], separator, tuple(notes), unread)  # what is empty is no column
+
+
+def _refuse_title(path: Path, filled: Sequence[tuple[int, list[str]]], unread: str) -> None:
+    """Refuses a table whose first row fills fewer than half of the cells that another one does: that is no header."""
+    counts = [sum(map(bool, line)) for _, line in filled]
+    most = max(counts)
+    if 2 * counts[0] >= most:
+        return
+    likely = next(number for (number, _), count in zip(filled, counts, strict=True) if 2 * count >= most)
+    found = f"this row fills {counts[0]} cells and others {most}: it names no columns"
+    advice = f"Is the header in row {likely}? Then delete what stands above it. {unread}".strip()
+    raise InputError(Problem(f"{path.name}, row {filled[0][0]}", found, "the names of the columns", advice))
 
 
 def _with_decimal_commas(cells: pd.DataFrame) -> list[str]:
@@ -198,8 +219,8 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
         return data.decode("cp1252", errors="replace"), [note]
 
 
-def _spreadsheet(data: bytes, path: Path) -> tuple[list[list[str]], str, list[str]]:
-    """The rows of the first visible sheet cell by cell, '' for what stands between cells, and notes."""
+def _spreadsheet(data: bytes, path: Path) -> tuple[list[list[str]], str]:
+    """The rows of the first visible sheet cell by cell, and a sentence on the others, '' where there are none."""
     import python_calamine as calamine
 
     try:
@@ -213,11 +234,11 @@ def _spreadsheet(data: bytes, path: Path) -> tuple[list[list[str]], str, list[st
     except calamine.CalamineError as error:
         advice = "Open it in a spreadsheet program, without a password, and save it as .xlsx or as 'CSV UTF-8'."
         raise InputError(Problem(str(path), f"this cannot be read as a spreadsheet ({error})", READ, advice)) from None
-    notes = []
-    if len(kept) > 1:
-        others = ", ".join(f"'{name}'" for name in kept[1:])
-        notes.append(f"{path.name}: read from its first sheet, '{kept[0]}'; the others ({others}) are left out.")
-    return [[_shown(cell) for cell in row] for row in rows], "", notes
+    others = ", ".join(f"'{name}'" for name in kept[1:])
+    unread = (
+        f"{path.name}: read from its first sheet, '{kept[0]}'; the others ({others}) are left out." if others else ""
+    )
+    return [[_shown(cell) for cell in row] for row in rows], unread
 
 
 def _shown(cell: object) -> str:

@@ -102,6 +102,7 @@ def headline(summary: Mapping[str, Any], best_reachable: Mapping[str, Mapping[st
                     f"trivial {_number(entry['trivial'])}" if entry["trivial"] is not None else "",
                     f"best reachable {_number(best)}" if best is not None else "",
                     count,
+                    entry.get("note", "") if entry["lower"] is None else "",
                 )
             )
             target = ""  # a target's name stands on its first line only

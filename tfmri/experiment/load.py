@@ -66,7 +66,9 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise InputError(Problem(where, "this is not YAML", advice=str(getattr(error, "problem", error)))) from None
+        said = str(getattr(error, "problem", error))
+        advice = f"{said}: indent with spaces, not with tabs" if "'\\t'" in said else said
+        raise InputError(Problem(where, "this is not YAML", advice=advice)) from None
     except UnicodeDecodeError:
         raise InputError(Problem(str(path), "this is not text in UTF-8", "an experiment file")) from None
     if not isinstance(settings, dict):

@@ -80,14 +80,19 @@ def resume_command(run: Run) -> str:
     return f"{begin_command(run)} --run {run.path.name}"
 
 
-def begin_command(run: Run) -> str:
-    """The command that began a run, as it begins another, on all its folds."""
+def begin_command(run: Run, setting: str = "") -> str:
+    """The command that began a run, as it begins another, on all its folds; with another `setting`, `key=value`."""
     arguments = shlex.split(json.loads(run.provenance.read_text())["command"])[1:]
     for option in ("--run", "--fold"):
         if option in arguments:
             place = arguments.index(option)
             del arguments[place : place + 2]
         arguments = [each for each in arguments if not each.startswith(f"{option}=")]
+    if setting:
+        key = f"{setting.partition('=')[0]}="
+        old = {place for place, each in enumerate(arguments) if each.removeprefix("--set=").startswith(key)}
+        old |= {place - 1 for place in old if arguments[place - 1] == "--set"}
+        arguments = [each for place, each in enumerate(arguments) if place not in old] + ["--set", setting]
     return shlex.join([program(), *arguments])
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +52,13 @@ def read_cohort_of(experiment: Experiment, labels: Path) -> Cohort:
     """The table of scans of an experiment, in its labels file."""
     targets = {name: target.classes for name, target in experiment.targets.items()}
     columns, images = image_columns(experiment)
-    return read_labels(labels, targets, columns, experiment.data.where, images)
+    try:
+        return read_labels(labels, targets, columns, experiment.data.where, images)
+    except InputError as error:
+        mask, advice = experiment.image.mask_column, "image.mask is none, head, a command, or a column with masks."
+        raise InputError(
+            *(replace(each, advice=advice) if f"holds the {mask};" in each.found else each for each in error.problems)
+        ) from None
 
 
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:

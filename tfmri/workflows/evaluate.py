@@ -1,6 +1,7 @@
 """`tfmri evaluate`: the best models of a run on one of its splits, with intervals, trivial predictors and figures."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -135,13 +136,12 @@ def _whereabouts(run: Run, folder: Path) -> str:
 
 def _next_commands(run: Run, split: str) -> str:
     other = "validation" if split == "test" else "test"
-    begun = begin_command(run)
     epochs = 2 * load_experiment(run.experiment).training.epochs
     commands = {
         "make tensorboard": "watch the curves",
-        f"{program()} evaluate {run.label} --split {other}": "the other split",
-        f"{begun} --set training.epochs={epochs}": "train longer",
-        f"{begun} --set data.labels=path/labels.csv": "your own scans",
+        shlex.join([program(), "evaluate", run.label, "--split", other]): "the other split",
+        begin_command(run, f"training.epochs={epochs}"): "train longer",
+        begin_command(run, "data.labels=path/labels.csv"): "your own scans",
     }
     width = max(map(len, commands))
     return "\n".join(["", "next:", *(f"  {command:<{width}}  {does}" for command, does in commands.items())])

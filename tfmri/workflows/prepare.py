@@ -1,6 +1,8 @@
 """`tfmri prepare`: fills the cache with an experiment's scans, says what it holds, takes out what nobody needs."""
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,8 +35,14 @@ def fill(experiment: Experiment, workers: int | None = None) -> str:
     return f"{len(table)} scans are prepared in {cache_folder()}/"
 
 
-def status(experiment: Experiment | None, name: str) -> str:
-    """What the cache holds of an experiment's scans, and what else."""
+def status(experiment: Experiment | None, name: str, overrides: Sequence[str] = ()) -> str:
+    """What the cache holds of an experiment's scans, and what else.
+
+    Args:
+        experiment: its settings; None: what the cache holds at all.
+        name: its name or file, as a person gave it.
+        overrides: settings that were changed, for the command that prepares the rest.
+    """
     folder, lines = cache_folder(), []
     own: list[str | None] = []
     if experiment:
@@ -42,7 +50,8 @@ def status(experiment: Experiment | None, name: str) -> str:
         own = _keys(table, experiment)
         lines = [f"{name}: {len(table) - own.count(None)} of {len(table)} scans are prepared"]
         if None in own:
-            lines[0] += f"; `tfmri prepare {name}` makes the other {own.count(None)}"
+            command = shlex.join(["tfmri", "prepare", name, *(word for each in overrides for word in ("--set", each))])
+            lines[0] += f"; `{command}` makes the other {own.count(None)}, or says why it cannot"
     held = holdings(folder)
     lines.append(f"{folder}/ holds {_size(held.bytes)}:")
     for what, mine in [("of this experiment", True), ("of others", False)] if experiment else [("prepared", False)]:

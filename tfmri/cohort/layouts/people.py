@@ -166,6 +166,7 @@ def _id_column(sheet: Sheet, given: str | None, usual: Sequence[str], folders: S
         f"Did you mean --id '{near}'?" if near else "Name the column that holds the ids with --id."
     )
     expected = "a column with an id for each person"
+    advice = f"{advice} {sheet.unread}".strip()
     raise InputError(Problem(sheet.place(), f"{lacking}; there are {listed}", expected, advice))
 
 

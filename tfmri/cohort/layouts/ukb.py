@@ -41,7 +41,7 @@ FIRST_IMAGING = "2"
 
 BULK = re.compile(r"(?P<eid>\d{7})_(?P<field>\d{5})_(?P<instance>\d+)_\d+(?P<zip>\.zip)?", re.IGNORECASE)
 EID_FOLDER = re.compile(r"\d{7}")
-EID = re.compile(r"(?:\w+[._])?eid")
+EID = re.compile(r"(?:\w+[._])?eid|participant[ _.]?id")
 COLUMNS = (
     r"(\d+)-(\d+)\.(\d+)",  # 31-0.0
     r"f\.(\d+)\.(\d+)\.(\d+)",  # f.31.0.0
@@ -134,7 +134,9 @@ def _read_table(path: Path, visits: Collection[tuple[str, str]], fields: Mapping
     plain = [name.strip().casefold() for name in header]
     eids = [place for place, name in enumerate(plain) if EID.fullmatch(name)]
     if not eids:
-        raise InputError(Problem(str(path), f"no column holds the eid; there are {_some(header)}", "a column 'eid'"))
+        expected = "a column 'eid', also called f.eid, participant.eid or Participant ID"
+        advice = "Is this the table of fields, with the names of the columns in its first row?"
+        raise InputError(Problem(str(path), f"no column holds the eid; there are {_some(header)}", expected, advice))
     places = {key: place for place, name in reversed([*enumerate(plain)]) if (key := _parse(name))}
     columns = {
         (name, instance): places.get(_parse(spelling.format(instance=instance)) or NOTHING)
