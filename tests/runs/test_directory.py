@@ -5,7 +5,7 @@ import pytest
 
 from tfmri.errors import InputError
 from tfmri.files import write_json, write_text
-from tfmri.runs.directory import Run, all_runs, create_run, find_run, new_name, point_latest, run_at
+from tfmri.runs.directory import all_runs, create_run, find_run, new_name, point_latest, run_at
 from tfmri.runs.provenance import begin_command
 
 
