@@ -22,7 +22,7 @@ def labels(tmp_path):
 
 
 def test_further_images_get_absolute_paths_under_the_names_that_were_asked_for(labels, tmp_path):
-    table = read_labels(labels(), AGE, {"path": "t1w"}, images=("flair", "brain")).table
+    table = read_labels(labels(), AGE, {"path": "t1w"}, images={"flair": "", "brain": ""}).table
     assert table["path"].tolist() == [str(tmp_path / "a_t1w.nii.gz"), str(tmp_path / "b_t1w.nii.gz")]
     assert table["flair"].tolist() == [str(tmp_path / "a_flair.nii.gz"), str(tmp_path / "b_flair.nii.gz")]
     assert table["brain"].tolist() == [str(tmp_path / "a_brain.nii.gz"), str(tmp_path / "b_brain.nii.gz")]
@@ -39,11 +39,11 @@ def test_further_images_get_absolute_paths_under_the_names_that_were_asked_for(l
 )
 def test_a_further_image_that_is_not_there_is_told_like_the_first(labels, change, said):
     with pytest.raises(InputError) as caught:
-        read_labels(labels(change), AGE, {"path": "t1w"}, images=("flair", "brain"))
+        read_labels(labels(change), AGE, {"path": "t1w"}, images={"flair": "", "brain": ""})
     for words in said:
         assert words in str(caught.value)
 
 
 def test_one_mask_may_serve_every_scan(labels):
-    table = read_labels(labels(lambda text: text.replace("b_brain", "a_brain")), AGE, images=("brain",)).table
+    table = read_labels(labels(lambda text: text.replace("b_brain", "a_brain")), AGE, images={"brain": ""}).table
     assert table["brain"].nunique() == 1

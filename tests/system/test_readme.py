@@ -33,6 +33,10 @@ def checkout(tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    for settings in ("setup.cfg", "requirements.txt", "requirements-gpu.txt"):
+        os.utime(
+            tmp_path / settings, (0, 0)
+        )  # or make would install this copy into the environment, for all who use it
     return tmp_path
 
 

@@ -102,7 +102,11 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def find_columns(
-    sheet: Sheet, wanted: Iterable[str], optional: Iterable[str], given: Mapping[str, str]
+    sheet: Sheet,
+    wanted: Iterable[str],
+    optional: Iterable[str],
+    given: Mapping[str, str],
+    more: Mapping[str, str] = {},
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Finds the columns of a file that hold what is wanted.
 
@@ -111,6 +115,7 @@ def find_columns(
         wanted: names in tfmri, such as 'subject' or a target's; each must be found. The first claim a column.
         optional: names that may be absent.
         given: name in tfmri -> name in the file, from the settings `data.columns`; they go before the usual names.
+        more: what to say, besides, of a wanted name that is missing.
 
     Returns:
         name in tfmri -> name in the file, and notes on what was assumed.
@@ -142,7 +147,8 @@ def find_columns(
             others = " and ".join(f"'{column}'" for column in candidates[1:])
             setting = f"data.columns.{name}={candidates[1]}"
             notes.append(f"{sheet.path.name}: {name} is taken from '{candidates[0]}', not from {others} ({setting}).")
-    problems += [_missing(sheet, name, own, list(found.values())) for name in wanted if name not in {*found, *given}]
+    claimed, missing = list(found.values()), [name for name in wanted if name not in {*found, *given}]
+    problems += [_missing(sheet, name, own, claimed, more.get(name, "")) for name in missing]
     if problems:
         raise InputError(*problems)
     if assumed:
@@ -166,7 +172,7 @@ def _given_problems(sheet: Sheet, own: list[str], known: list[str], given: Mappi
     return problems
 
 
-def _missing(sheet: Sheet, name: str, own: list[str], claimed: list[str]) -> Problem:
+def _missing(sheet: Sheet, name: str, own: list[str], claimed: list[str], more: str) -> Problem:
     usual = USUAL_NAMES.get(name, (name,))
     free = [column for column in own if column not in claimed]
     candidate = next((near for known in usual if (near := nearest(known, free))), None)
@@ -178,7 +184,9 @@ def _missing(sheet: Sheet, name: str, own: list[str], claimed: list[str]) -> Pro
     advice += f", say so with --set data.columns.{name}={example}; otherwise add the column."
     also = f", also called {' or '.join(usual[1:4])}" if usual[1:] else ""
     found = f"no column holds the {name}; there are {_listed(own)}"
-    return Problem(sheet.place(), found, f"a column '{name}'{also}", f"{advice} {sheet.unread}".strip())
+    return Problem(
+        sheet.place(), found, f"a column '{name}'{also}", " ".join(filter(None, [advice, more, sheet.unread]))
+    )
 
 
 def _listed(names: list[str], most: int = 15) -> str:

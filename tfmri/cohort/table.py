@@ -70,7 +70,7 @@ def read_labels(
     targets: Mapping[str, Classes | None],
     columns: Mapping[str, str] = {},
     where: str | None = None,
-    images: Sequence[str] = (),
+    images: Mapping[str, str] = {},
 ) -> Cohort:
     """Reads a labels.csv (or .tsv): who was scanned, where the image is, and what is known of them.
 
@@ -81,7 +81,8 @@ def read_labels(
         columns: name in tfmri -> name in the file, where that is not a usual one (`columns.USUAL_NAMES`).
         where: the rows to keep, a pandas query. It sees the cells as they stand in the file, under the file's names and
             tfmri's; a column that holds only numbers is compared as numbers.
-        images: further columns that name an image in every row, other channels or masks, checked as `path` is.
+        images: further columns that name an image in every row, other channels or masks, checked as `path` is; and of
+            each, what to say where there is none.
 
     Returns:
         the cohort. Rows without a target are left out, and noted. Paths are absolute; those in the file count from its
@@ -108,7 +109,7 @@ def inspect_labels(
     targets: Mapping[str, Classes | None],
     columns: Mapping[str, str] = {},
     where: str | None = None,
-    images: Sequence[str] = (),
+    images: Mapping[str, str] = {},
 ) -> Inspection:
     """Reads a labels file as far as it can be read. The arguments are those of `read_labels`.
 
@@ -120,7 +121,7 @@ def inspect_labels(
     path = sheet.path
     optional = [name for name in names.OPTIONAL if name not in targets]
     try:
-        found, notes = names.find_columns(sheet, [*targets, "subject", "path", *images], optional, columns)
+        found, notes = names.find_columns(sheet, [*targets, "subject", "path", *images], optional, columns, images)
     except InputError as error:
         return Inspection(sheet, {}, None, {"missing_column": error.problems}, {}, len(sheet.cells))
     noted = [*sheet.notes, *notes]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import Experiment
+from tfmri.project import in_project
 
 # Sections that nothing of training depends on. A stopped job may need more of the cluster to go on, and an evaluation
 # may want other intervals: neither makes another run of it.
@@ -20,7 +21,7 @@ SHORT_FORMS = {"augment": "recipe"}
 
 
 def find_experiment(name: str) -> Path:
-    """The file of an experiment: a path, or a name in `experiments/` of the current folder or of one above it.
+    """The file of an experiment: a path, or a name in `experiments/` (`in_project`).
 
     Raises:
         InputError: if there is no such file; names the nearest.
@@ -30,10 +31,9 @@ def find_experiment(name: str) -> Path:
         if path.is_file():
             return path
         raise InputError(Problem(str(path), "there is no such file", "an experiment file"))
-    folders = [folder / "experiments" for folder in (Path.cwd(), *Path.cwd().parents)]
-    for folder in folders:
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
+    path = in_project(f"experiments/{name}.yaml")
+    if path.is_file():
+        return path
     known = [file.stem for file in all_experiments()]
     raise InputError(
         Problem(
@@ -46,8 +46,8 @@ def find_experiment(name: str) -> Path:
 
 
 def all_experiments() -> list[Path]:
-    """Every experiment file in `experiments/` of the current folder and of those above it."""
-    return sorted(file for folder in (Path.cwd(), *Path.cwd().parents) for file in folder.glob("experiments/*.yaml"))
+    """Every experiment file in `experiments/` (`in_project`)."""
+    return sorted(in_project("experiments").glob("*.yaml"))
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:

@@ -11,14 +11,13 @@ The same variant, subjects and seed give the same bytes, whatever the number of 
 
 import gzip
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tfmri.phantom import effects
 from tfmri.phantom.anatomy import Anatomy, load_anatomy
 from tfmri.phantom.people import VARIANTS, draw_leaks, draw_people, planted
 from tfmri.phantom.render import SITES, Site, render_scan, store_otherwise
+from tfmri.processes import in_processes
 from tfmri.progress import progress
 
 VERSION = 2  # raised with every change that changes a voxel or a label
@@ -225,34 +225,20 @@ def _readme(variant: str, subjects: int, seed: int, scans: int, best: dict[str, 
 
 def _render_all(anatomy: Anatomy, scans: list[_Scan], workers: int | None, shown: bool) -> None:
     """Renders and writes all scans, in processes of one thread each."""
-    workers = min(workers or processors(), len(scans))
-    with (
-        progress(len(scans), "making", "phantom scans", shown) as advance,
-        ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(anatomy,)
-        ) as pool,
-    ):
-        for _ in pool.map(_render_one, scans, chunksize=4):
+    calls = [(scan,) for scan in scans]
+    done = in_processes(partial(_render_one, anatomy), calls, workers or processors(), "making phantom scans")
+    with closing(done), progress(len(scans), "making", "phantom scans", shown) as advance:
+        for _ in done:
             advance()
 
 
-_anatomy: Anatomy | None = None  # of a worker process, sent once
-
-
-def _start_worker(anatomy: Anatomy) -> None:
-    """Keeps the anatomy for all scans of this process, and the process to one thread."""
+def _render_one(anatomy: Anatomy, scan: _Scan) -> None:
+    """Renders and writes one scan, in one thread."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    global _anatomy
-    _anatomy = anatomy
-    threadpool_limits(1)
-
-
-def _render_one(scan: _Scan) -> None:
-    """Renders and writes one scan."""
-    assert _anatomy is not None, "the worker was not started by _start_worker"
     subject_rng, scan_rng = (np.random.default_rng(key) for key in (scan.subject_seed, scan.scan_seed))
-    image = render_scan(_anatomy, scan.amounts, scan.site, scan.log_size, subject_rng, scan_rng)
+    with threadpool_limits(1):
+        image = render_scan(anatomy, scan.amounts, scan.site, scan.log_size, subject_rng, scan_rng)
     _write_nifti(scan.path, image)
 
 

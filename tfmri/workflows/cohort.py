@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -52,13 +51,7 @@ def read_cohort_of(experiment: Experiment, labels: Path) -> Cohort:
     """The table of scans of an experiment, in its labels file."""
     targets = {name: target.classes for name, target in experiment.targets.items()}
     columns, images = image_columns(experiment)
-    try:
-        return read_labels(labels, targets, columns, experiment.data.where, images)
-    except InputError as error:
-        mask, advice = experiment.image.mask_column, "image.mask is none, head, a command, or a column with masks."
-        raise InputError(
-            *(replace(each, advice=advice) if f"holds the {mask};" in each.found else each for each in error.problems)
-        ) from None
+    return read_labels(labels, targets, columns, experiment.data.where, images)
 
 
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:
@@ -86,13 +79,19 @@ def with_sides(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return table.assign(split=testing.map({True: "test", False: "train"}), fold=parts.mask(testing, ""))
 
 
-def image_columns(experiment: Experiment) -> tuple[dict[str, str], list[str]]:
-    """`data.columns` with the first channel as `path`, and the further columns that name images: channels and masks."""
+def image_columns(experiment: Experiment) -> tuple[dict[str, str], dict[str, str]]:
+    """`data.columns` with the first channel as `path`, and the further columns that name images: channels and masks.
+
+    Of each of these, what to say where the labels file has none.
+    """
     columns, (first, *others) = dict(experiment.data.columns), experiment.image.channels
     if first != "path":
         columns["path"] = columns.pop(first, first)
     mask = experiment.image.mask_column
-    return columns, [*others, mask] if mask else others
+    images = dict.fromkeys(others, "It is one of image.channels.")
+    if mask:
+        images[mask] = "Else image.mask is none, head, or a command."
+    return columns, images
 
 
 def scan_files(table: pd.DataFrame, experiment: Experiment) -> list[ScanFiles]:

@@ -281,7 +281,7 @@ class Noise(IntensityTransform):
 
 
 @dataclass(frozen=True)
-class RicianNoise(IntensityTransform):
+class RicianNoise(Noise):
     """The magnitude of a signal with Gaussian noise in its real and its imaginary part, as scanners give it.
 
     What lies above the background is the signal: bright tissue gets noise that is nearly Gaussian, air becomes
@@ -292,17 +292,12 @@ class RicianNoise(IntensityTransform):
     rare = True
 
     probability: float = chance(0.2)
-    sd: Interval = up_to(0.03, most=1)
-    of: str = choice("range", "deviation")
-
-    def randoms(self) -> dict[str, Random]:
-        return {"seed": Random("seed")}
 
     def apply(self, images, drawn: Drawn, scan: Scan):
         from tfmri.augment import noise
 
-        unit = noise.unit(self.of, images, scan.low, scan.high)
-        return noise.rician(images, drawn["sd"] * unit, drawn["seed"], scan.background)
+        sd = drawn["sd"] * noise.unit(self.of, images, scan.low, scan.high)
+        return noise.rician(images, sd, drawn["seed"], scan.background)
 
 
 def _reach(sigma: float, spacing: Sequence[float]) -> tuple[int, ...]:
