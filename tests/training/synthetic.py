@@ -79,7 +79,7 @@ def fit(
         model=model,
         optimizer=built,
         task=task,
-        augment=make_augment(parse_recipe("standard"), (size, size, size), (180 / size,) * 3),
+        augment=make_augment(parse_recipe(["flip", "affine", "noise"]), (size, size, size), (180 / size,) * 3),
         augment_on=on,
         samples=samples,
         truth=truth,

@@ -90,7 +90,7 @@ def image_columns(experiment: Experiment) -> tuple[dict[str, str], dict[str, str
     mask = experiment.image.mask_column
     images = dict.fromkeys(others, "It is one of image.channels.")
     if mask:
-        images[mask] = "Else image.mask is none, head, or a command."
+        images[mask] = "Without one, image.mask may be none, head, a command."
     return columns, images
 
 
