@@ -36,7 +36,8 @@ def fit(
     from tfmri.training.devices import set_up
     from tfmri.training.interruption import Interruption
     from tfmri.training.loop import Fitting, train
-    from tfmri.training.schedules import learning_rate, make_optimizer
+    from tfmri.training.optimizers import make_optimizer
+    from tfmri.training.schedules import Course, make_schedule
 
     class Stop(StatefulCallback):
         steps = 0
@@ -71,13 +72,14 @@ def fit(
         model = build_model(
             "sfcn", samples.shape, task.outputs, filters=filters, dropout=dropout, synchronized=replicas > 1
         )
-        rate = learning_rate("cosine", 1e-3, epochs * len(train_rows) // batch_size, 2)
-        built = make_optimizer(optimizer, rate, 1e-4, 0.9, model.trainable_variables)
+        built = make_optimizer(optimizer, {"learning_rate": 1e-3}, model.trainable_variables)
     steps = len(train_rows) // batch_size
     prepared = fit_preparation(Preparation((180 / size,) * 3, (size,) * 3), [])
     fitting = Fitting(
         model=model,
         optimizer=built,
+        learning_rate=1e-3,
+        schedule=make_schedule("cosine", {"warmup_epochs": 0.5}, Course(epochs, steps, "validation_loss")),
         task=task,
         augment=make_augment(parse_recipe(["flip", "affine", "noise"]), (size, size, size), (180 / size,) * 3),
         augment_on=on,

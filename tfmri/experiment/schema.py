@@ -12,6 +12,8 @@ from tfmri.errors import InputError, Problem
 from tfmri.images.prepare import Preparation
 from tfmri.models.registry import check_model
 from tfmri.tasks.registry import check_task
+from tfmri.training.optimizers import check_optimizer
+from tfmri.training.schedules import check_schedule
 
 
 def _no_switch(value: Any) -> Any:
@@ -187,20 +189,39 @@ class Model(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Optimizer(Section):
-    """How the weights follow the gradient."""
+class Optimizer(BaseModel):
+    """An optimizer of `tfmri.training.optimizers`, or `package.module:function`, with its options."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: Positive = 1e-3  # the highest of the schedule
-    weight_decay: NotNegative = 1e-4  # decoupled; of every weight but biases and normalisation
-    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9  # of sgd
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "adamw"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside `name`: Keras' arguments."""
+        return dict(self.model_extra or {})
 
 
-class Schedule(Section):
-    """How the learning rate moves during training."""
+class Schedule(BaseModel):
+    """How the learning rate moves: a schedule of `tfmri.training.schedules`, or `package.module:function`."""
 
-    name: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: NotNegative = 1.0  # the rate rises linearly from zero over these
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "cosine"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside `name`."""
+        return dict(self.model_extra or {})
+
+
+class WarmStart(Section):
+    """Weights of another run to begin with."""
+
+    run: str  # EXP/NAME, EXP/latest, or a folder
+    fit: str = "whole"  # or fold-3, ...: which of its fits
+    head: Literal["renew", "keep"] = "renew"  # the last layer: new, or that run's
+    freeze: list[str] = []  # names of layers that do not train, with * and ?: [block1_*, block2_*]
 
 
 class Training(Section):
@@ -208,12 +229,39 @@ class Training(Section):
 
     epochs: Count = 12
     batch_size: Count = 8  # over all devices together
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    accumulation: Count = 1  # parts into which each device cuts its share of a batch, one after another: less memory
+    optimizer: Optimizer = Field(default=Optimizer(), validate_default=True)
+    schedule: Schedule = Field(default=Schedule(), validate_default=True)
+    clip_norm: Positive | None = None  # the longest that the gradient may be; none: no limit
+    ema: Share | None = None  # momentum of a running average of the weights, which is evaluated and saved; none: none
+    sampling: Literal["shuffled", "balanced"] = "shuffled"  # each scan once an epoch, or each class equally often
     monitor: str = "validation_loss"  # the column of history.csv that chooses the best epoch
+    patience: Count | None = None  # epochs without a better one after which it stops; none: runs through all
+    warm_start: WarmStart | None = None
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    xla: Literal["auto", "on", "off"] = "auto"  # compile the step: auto: on one GPU; augmentation always is
     devices: list[str] | None = None  # such as [GPU:0, GPU:1]; none: all GPUs, else the CPU
+    reduction: Literal["auto", "nccl", "hierarchical", "one_device", "ring"] = "auto"  # how devices sum gradients
+    memory_growth: bool = True  # take memory of a GPU as it is needed
     threads: Count | None = None  # of one operation; none: one per core this process may use
     deterministic: bool = True  # the same seed gives the same weights, bit for bit on CPU
+    checkpoint_minutes: Positive = 15.0  # at most so long from one checkpoint to the next; one stands after each epoch
+    profile_steps: tuple[Count, Count] | None = None  # first and last step that TensorBoard's profiler records
+
+    @field_validator("xla", mode="before")
+    @classmethod
+    def _switch(cls, xla: Any) -> Any:
+        return {True: "on", False: "off"}[xla] if isinstance(xla, bool) else xla  # YAML reads a bare on as true
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, optimizer: Optimizer) -> Optimizer:
+        return Optimizer(name=optimizer.name, **check_optimizer(optimizer.name, optimizer.options))
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, schedule: Schedule) -> Schedule:
+        return Schedule(name=schedule.name, **check_schedule(schedule.name, schedule.options))
 
     @field_validator("devices")
     @classmethod
@@ -242,6 +290,7 @@ class Experiment(Section):
     """A whole experiment file, every default written out."""
 
     seed: Seed = 0
+    seeds: Count = 1  # fits of the same split, each from a seed of its own: seed, seed + 1, ...
     data: Data
     targets: dict[str, Target]
     image: Image = Image()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfmri.pipeline.dataset import batches, distributed, filled_up
+from tfmri.pipeline.dataset import distributed, filled_up
 from tfmri.pipeline.samples import Samples
 
 
@@ -27,18 +27,23 @@ def make_predictor(
     @tf.function
     def predict_batch(batch):
         def on_replica(batch):
-            return batch["row"], model(tf.cast(batch["image"], tf.float32), training=False)
+            found = batch["row"], model(tf.cast(batch["image"], tf.float32), training=False)
+            if strategy.num_replicas_in_sync == 1:
+                return found
+            context = tf.distribute.get_replica_context()
+            return tuple(context.all_gather(each, axis=0) for each in found)
 
-        return strategy.run(on_replica, args=(batch,))
+        found = strategy.run(on_replica, args=(batch,))
+        return [strategy.experimental_local_results(each)[0] for each in found]
 
     def predict(rows: np.ndarray) -> np.ndarray:
         padded = filled_up(np.asarray(rows, np.int64), batch_size)
-        dataset = batches(samples, padded, np.zeros((len(padded), 2), np.int32), batch_size)
+        seeds = np.zeros((len(padded), 2), np.int32)
         seen, outputs = [], []
-        for batch in distributed(dataset, strategy):
+        for batch in distributed(samples, padded, seeds, batch_size, strategy):
             batch_rows, batch_outputs = predict_batch(batch)
-            seen += [each.numpy() for each in strategy.experimental_local_results(batch_rows)]
-            outputs += [each.numpy() for each in strategy.experimental_local_results(batch_outputs)]
+            seen.append(batch_rows.numpy())
+            outputs.append(batch_outputs.numpy())
         if not np.array_equal(np.concatenate(seen), padded):
             raise RuntimeError("the pipeline returned other rows than were asked for")
         return np.concatenate(outputs)[: len(rows)]

@@ -76,17 +76,36 @@ def batches(
     # Autotuning sleeps 10 ms, then twice as long each time, and an iterator that ends waits for it to wake: seconds an
     # epoch. It also plans with half of the host's memory, far above a job's share.
     options.autotune.enabled = False
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)
 
 
-def distributed(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterable:
-    """The batches of `dataset`, each cut into as many parts as there are devices.
+def distributed(
+    samples: Samples,
+    rows: np.ndarray,
+    seeds: np.ndarray,
+    batch_size: int,
+    strategy: tf.distribute.Strategy,
+    augment: Callable | None = None,
+) -> Iterable:
+    """The batches of `rows`, each cut into as many equal parts as there are devices; a process reads its own part.
 
     One device reads the dataset as it is: what a strategy puts in between takes a second inter-op thread, and waits
     for it seconds an epoch where there is one (`training.deterministic`).
+
+    Args:
+        batch_size: over all devices together, a multiple of their number; the others as `batches` takes them.
     """
-    return dataset if strategy.num_replicas_in_sync == 1 else strategy.experimental_distribute_dataset(dataset)
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return batches(samples, rows, seeds, batch_size, augment)
+
+    def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = batch_size // context.num_input_pipelines
+        places = np.arange(len(rows)).reshape(-1, context.num_input_pipelines, share)
+        own = places[:, context.input_pipeline_id].ravel()
+        return batches(samples, rows[own], seeds[own], batch_size // replicas, augment)
+
+    return strategy.distribute_datasets_from_function(of_process)
 
 
 def filled_up(rows: np.ndarray, batch_size: int) -> np.ndarray:

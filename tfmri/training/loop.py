@@ -1,7 +1,8 @@
 """The training loop: epochs, steps, validation, checkpoints, under any tf.distribute strategy.
 
 `keras.Model.fit` is not used: it cannot take up an epoch in its middle, and loses the state of callbacks and dropout.
-Here everything that a step depends on is a function of (seed, epoch, step) or stands in the checkpoint.
+Here everything that a step depends on is a function of (seed, epoch, step) and of the history, or stands in the
+checkpoint.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +18,18 @@ import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
 from tfmri.inference.outputs import make_predictor
-from tfmri.pipeline.dataset import batches, distributed
+from tfmri.pipeline.dataset import distributed
 from tfmri.pipeline.order import epoch_order, sample_seeds
 from tfmri.pipeline.samples import Samples
 from tfmri.training import checkpoint
 from tfmri.training.callbacks.state import StatefulCallback
-from tfmri.training.interruption import Interruption
+from tfmri.training.deadline import Deadline
+from tfmri.training.devices import worker_count, worker_index
+from tfmri.training.interruption import REQUEUE, Interruption
+from tfmri.training.schedules import Schedule, epochs_without_gain
+from tfmri.training.step import averaged_weights, make_train_step, step_seed
+
+COLLECTED = ("row", "output", "loss", "penalty", "gradient_norm")  # of every step, until the epoch ends
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Fitting:
     Args:
         model: from (batch, x, y, z, channel) to (batch, outputs), built in the strategy's scope.
         optimizer: built for the model's trainable variables.
+        learning_rate: the highest; `schedule` gives the share of it for every step.
+        schedule: see `tfmri.training.schedules`.
         task: encodes targets, has the loss and the metrics.
         augment: (images, seeds, backgrounds) -> float32 images.
         augment_on: `device`, inside the training step, or `host`, before it, where batches are read.
@@ -41,11 +50,19 @@ class Fitting:
         epochs, batch_size, seed: the course; the batch is over all devices together.
         strategy: where it trains.
         checkpoints: folder from which an interrupted fit goes on.
-        callbacks: told of every epoch.
+        callbacks: told of every step and epoch.
+        monitor: the column of the history that chooses the best epoch.
+        patience: epochs without a better one after which it stops; None to run through all.
+        balanced: whether each epoch draws every class equally often.
+        accumulation, clip_norm, jit: see `make_train_step`.
+        checkpoint_seconds: at most so long from one checkpoint to the next.
+        deadline: by when it has to have left.
     """
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
+    learning_rate: float
+    schedule: Schedule
     task: Any
     augment: Callable
     augment_on: str
@@ -59,11 +76,24 @@ class Fitting:
     strategy: tf.distribute.Strategy
     checkpoints: Path
     callbacks: Sequence[StatefulCallback]
+    monitor: str = "validation_loss"
+    patience: int | None = None
+    balanced: bool = False
+    accumulation: int = 1
+    clip_norm: float | None = None
+    jit: bool = False
+    checkpoint_seconds: float = 900.0
+    deadline: Deadline = field(default_factory=lambda: Deadline(None))
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in an epoch; what is left of the permutation is dropped."""
         return len(self.train_rows) // self.batch_size
+
+    @property
+    def workers(self) -> int:
+        """How many processes train together, each with devices of its own."""
+        return worker_count(self.strategy)
 
 
 @dataclass
@@ -73,20 +103,20 @@ class _Position:
     epoch: int = 0
     step: int = 0  # in the epoch
     seconds: float = 0.0  # spent on the epoch's steps
+    waited: float = 0.0  # of these, for data
     history: list[dict[str, float]] = field(default_factory=list)
-    rows: list[np.ndarray] = field(default_factory=list)
-    outputs: list[np.ndarray] = field(default_factory=list)
-    losses: list[np.ndarray] = field(default_factory=list)
+    collected: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in COLLECTED})
 
 
-def check_devices(batch_size: int, replicas: int) -> None:
-    """Refuses a batch that the devices cannot share evenly.
+def check_devices(batch_size: int, replicas: int, accumulation: int = 1) -> None:
+    """Refuses a batch that the devices and their micro-batches cannot share evenly.
 
     Raises:
-        InputError: if it is not a multiple of the number of devices.
+        InputError: if it is not a multiple of the number of devices times that of micro-batches.
     """
-    if batch_size % replicas:
-        expected = f"a multiple of {replicas}, the number of devices"
+    if batch_size % (replicas * accumulation):
+        parts = f"the number of devices{' times training.accumulation' if accumulation > 1 else ''}"
+        expected = f"a multiple of {replicas * accumulation}, {parts}"
         raise InputError(Problem("training.batch_size", f"{batch_size}", expected))
 
 
@@ -98,126 +128,174 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
         interruption: asked after every step; the state is saved before the function returns.
 
     Returns:
-        The history: one row a finished epoch.
+        The history: one row a finished epoch. `interruption.exit_code` tells whether it was asked to stop.
 
     Raises:
         InputError: if the loss stops being a number.
     """
-    train_step = _make_train_step(fitting)
+    train_step = make_train_step(
+        fitting.model,
+        fitting.optimizer,
+        fitting.task,
+        fitting.strategy,
+        fitting.batch_size,
+        fitting.augment if fitting.augment_on == "device" else None,
+        fitting.accumulation,
+        fitting.clip_norm,
+        fitting.jit,
+    )
     predict = make_predictor(fitting.model, fitting.samples, fitting.batch_size, fitting.strategy)
     position = _restore(fitting)
     listeners = keras.callbacks.CallbackList(list(fitting.callbacks), model=fitting.model)
     listeners.on_train_begin()
-    while position.epoch < fitting.epochs:
+    while position.epoch < fitting.epochs and not _stops_early(fitting, position):
         listeners.on_epoch_begin(position.epoch)
         _run_steps(fitting, position, train_step, listeners, interruption)
-        if position.step < fitting.steps_per_epoch:
-            _save(fitting, position)
+        if position.step < fitting.steps_per_epoch or interruption.exit_code:
             break
-        position.history.append(_epoch_summary(fitting, position, predict))
-        listeners.on_epoch_end(position.epoch, position.history[-1])
+        with averaged_weights(fitting.model, fitting.optimizer):
+            position.history.append(_epoch_summary(fitting, position, predict))
+            listeners.on_epoch_end(position.epoch, position.history[-1])
         position = _Position(epoch=position.epoch + 1, history=position.history)
         _save(fitting, position)
-        if interruption.exit_code:
+        if fitting.workers == 1 and interruption.exit_code:  # several processes leave together, after a step
             break
     listeners.on_train_end()
     return pd.DataFrame(position.history)
 
 
-def _make_train_step(fitting: Fitting) -> Callable:
-    model, optimizer, task = fitting.model, fitting.optimizer, fitting.task
-    strategy, batch_size = fitting.strategy, fitting.batch_size
+def finished(fitting: Fitting, history: pd.DataFrame) -> bool:
+    """Whether a history is that of a training that has come to its end."""
+    rows = history.to_dict("records")
+    return len(rows) >= fitting.epochs or _stops_early(fitting, _Position(epoch=len(rows), history=rows))
 
-    def on_replica(batch):
-        images = batch["image"]
-        if fitting.augment_on == "device":
-            images = fitting.augment(images, batch["seed"], batch["background"])
-        with tf.GradientTape() as tape:
-            outputs = model(images, training=True)
-            losses = task.loss(batch["target"], outputs)
-            # Divided by the whole batch, so that the sum of the replicas' gradients is that of the batch's mean.
-            loss = tf.reduce_sum(losses * batch["weight"]) / batch_size
-            if model.losses:
-                loss += tf.add_n(model.losses) / strategy.num_replicas_in_sync
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return batch["row"], outputs, losses
 
-    @tf.function
-    def train_step(batch):
-        return strategy.run(on_replica, args=(batch,))
-
-    return train_step
+def _stops_early(fitting: Fitting, position: _Position) -> bool:
+    if fitting.patience is None or position.step:
+        return False
+    return epochs_without_gain(position.history, fitting.monitor) >= fitting.patience
 
 
 def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, interruption: Interruption) -> None:
-    """Runs the steps of an epoch from `position.step` on; stops early where asked to."""
-    size, epoch = fitting.batch_size, position.epoch
-    rows = epoch_order(fitting.train_rows, fitting.seed, epoch)[: fitting.steps_per_epoch * size]
-    rows = rows[position.step * size :]
+    """Runs the steps of an epoch from `position.step` on; stops early, saved, where asked to.
+
+    A step's results are read while the next one runs, so that a GPU never waits for this loop.
+    """
+    size, epoch, deadline = fitting.batch_size, position.epoch, fitting.deadline
+    classes = fitting.truth.to_numpy() if fitting.balanced else None
+    rows, draws = epoch_order(fitting.train_rows, fitting.seed, epoch, classes)
+    first, last = position.step * size, fitting.steps_per_epoch * size
+    rows, draws = rows[first:last], draws[first:last]
     if not len(rows):
         return
-    seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch)
-    dataset = batches(fitting.samples, rows, seeds, size, fitting.augment if fitting.augment_on == "host" else None)
-    began = monotonic()
-    for batch in distributed(dataset, fitting.strategy):
-        results = [fitting.strategy.experimental_local_results(each) for each in train_step(batch)]
-        for collected, replicas in zip((position.rows, position.outputs, position.losses), results, strict=True):
-            collected.extend(replicas)
-        listeners.on_train_batch_end(position.step)
-        position.step += 1
-        if interruption.exit_code:
-            break
-    for name in ("rows", "outputs", "losses"):
-        setattr(position, name, [np.asarray(each) for each in getattr(position, name)])
-    position.seconds += monotonic() - began
+    seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch, draws)
+    augment = fitting.augment if fitting.augment_on == "host" else None
+    source = iter(distributed(fitting.samples, rows, seeds, size, fitting.strategy, augment))
+    saved = began = monotonic()
+    unread, rate_before = None, 0.0
+    for step in range(position.step, fitting.steps_per_epoch):
+        asked_at = monotonic()
+        batch = next(source)
+        position.waited += monotonic() - asked_at
+        rate = fitting.learning_rate * fitting.schedule(epoch * fitting.steps_per_epoch + step, position.history)
+        asked = tf.constant(int(_asked(fitting, interruption)))
+        found = train_step(batch, tf.constant(rate, tf.float32), step_seed(fitting.seed, epoch, step), asked)
+        if unread is not None:
+            _read(fitting, position, unread, rate_before, listeners)
+        unread, rate_before = found, rate
+        deadline.longest_pause = max(deadline.longest_pause, monotonic() - asked_at)
+        leave = bool(found["asked"]) if fitting.workers > 1 else _asked(fitting, interruption)
+        if leave or step == fitting.steps_per_epoch - 1 or monotonic() - saved > fitting.checkpoint_seconds:
+            _read(fitting, position, unread, rate, listeners)
+            unread = None
+            position.seconds, began = position.seconds + monotonic() - began, monotonic()
+            if position.step < fitting.steps_per_epoch or leave:
+                _save(fitting, position)
+                saved = monotonic()
+        if leave:
+            interruption.exit_code = interruption.exit_code or REQUEUE
+            return
+
+
+def _asked(fitting: Fitting, interruption: Interruption) -> bool:
+    """Whether this process was asked to stop, or has to leave now to be gone by its deadline."""
+    return bool(interruption.exit_code) or fitting.deadline.near()
+
+
+def _read(fitting: Fitting, position: _Position, found: dict, rate: float, listeners) -> None:
+    """Takes in what a step found, and refuses to go on from a loss or a gradient that is not a number."""
+    values = {name: np.asarray(found[name]) for name in COLLECTED}
+    finite = np.isfinite(values["loss"])
+    scaling = isinstance(fitting.optimizer, keras.optimizers.LossScaleOptimizer)
+    if not finite.all() or not (np.isfinite(values["gradient_norm"]) or scaling):
+        scans = fitting.samples.scans[values["row"][~finite] if not finite.all() else values["row"]]
+        what = "gradient" if finite.all() else "loss"
+        found_text = f"the {what} is not a number for {', '.join(dict.fromkeys(scans))}"
+        advice = (
+            "Look at these scans, or lower training.optimizer.learning_rate or set training.clip_norm in a new run; "
+            "the last checkpoint before it is kept"
+        )
+        raise InputError(Problem(f"epoch {position.epoch + 1}, step {position.step + 1}", found_text, advice=advice))
+    for name, value in values.items():
+        position.collected[name].append(value)
+    logs = {
+        "loss": float(np.mean(values["loss"]) + values["penalty"]),
+        "gradient_norm": float(values["gradient_norm"]),
+        "learning_rate": rate,
+    }
+    listeners.on_train_batch_end(position.step, logs)
+    position.step += 1
 
 
 def _epoch_summary(fitting: Fitting, position: _Position, predict: Callable) -> dict[str, float]:
     """The epoch's row of the history: losses, metrics of training and validation, rate and speed."""
-    losses = np.concatenate(position.losses)
-    if not np.isfinite(losses).all():
-        scans = fitting.samples.scans[np.concatenate(position.rows)[~np.isfinite(losses)]]
-        advice = "Lower training.optimizer.learning_rate, or look at these scans"
-        found = f"the loss is not a number for {', '.join(dict.fromkeys(scans[:5]))}"
-        raise InputError(Problem(f"epoch {position.epoch + 1}", found, advice=advice))
-    steps = (position.epoch + 1) * fitting.steps_per_epoch
-    rate = fitting.optimizer.learning_rate
-    train_metrics = fitting.task.metrics(
-        fitting.truth.iloc[np.concatenate(position.rows)], np.concatenate(position.outputs)
-    )
-    outputs = predict(fitting.validation_rows)
+    began = monotonic()
+    rows, outputs, losses = (np.concatenate(position.collected[name]) for name in ("row", "output", "loss"))
+    norms = _joined(position.collected["gradient_norm"])
+    train_metrics = fitting.task.metrics(fitting.truth.iloc[rows], outputs)
+    validation_outputs = predict(fitting.validation_rows)
     targets = fitting.samples.targets[fitting.validation_rows]
-    validation_loss = np.mean(fitting.task.loss(tf.constant(targets), tf.constant(outputs)))
-    validation_metrics = fitting.task.metrics(fitting.truth.iloc[fitting.validation_rows], outputs)
+    validation_loss = np.mean(fitting.task.loss(tf.constant(targets), tf.constant(validation_outputs)))
+    validation_metrics = fitting.task.metrics(fitting.truth.iloc[fitting.validation_rows], validation_outputs)
+    penalty = float(tf.add_n(fitting.model.losses)) if fitting.model.losses else 0.0
+    fitting.deadline.longest_pause = max(fitting.deadline.longest_pause, monotonic() - began)
     return {
         "epoch": position.epoch + 1,
-        "step": steps,
-        "learning_rate": float(rate.numpy() if hasattr(rate, "numpy") else rate),
-        "loss": float(np.mean(losses)),
+        "step": (position.epoch + 1) * fitting.steps_per_epoch,
+        "learning_rate": float(fitting.optimizer.learning_rate.numpy()),
+        "loss": float(np.mean(losses) + np.mean(_joined(position.collected["penalty"]))),
         **{name: float(value) for name, value in train_metrics.items()},
-        "validation_loss": float(validation_loss),
+        "validation_loss": float(validation_loss + penalty),
         **{f"validation_{name}": float(value) for name, value in validation_metrics.items()},
+        "gradient_norm": float(np.mean(norms[np.isfinite(norms)])) if np.isfinite(norms).any() else float("nan"),
         "seconds": round(position.seconds, 3),
+        "waiting": round(position.waited / position.seconds, 4),
         "volumes_per_second": round(len(losses) / position.seconds, 2),
     }
 
 
 def _save(fitting: Fitting, position: _Position) -> None:
-    arrays = {
-        name: np.concatenate(getattr(position, name))
-        for name in ("rows", "outputs", "losses")
-        if getattr(position, name)
-    }
+    """Writes the checkpoint, in the first of several processes."""
+    if worker_index(fitting.strategy):
+        return
+    began = monotonic()
+    arrays = {name: _joined(values) for name, values in position.collected.items() if values}
     state = {
         "epoch": position.epoch,
         "step": position.step,
         "seconds": position.seconds,
+        "waited": position.waited,
         "history": position.history,
         "callbacks": {type(each).__name__: each.get_state() for each in fitting.callbacks},
     }
     total = position.epoch * fitting.steps_per_epoch + position.step
     checkpoint.save(fitting.checkpoints, total, [each.numpy() for each in _variables(fitting)], arrays, state)
+    fitting.deadline.longest_save = max(fitting.deadline.longest_save, monotonic() - began)
+
+
+def _joined(values: list[np.ndarray]) -> np.ndarray:
+    """One array of what the steps gave: rows of the batches one after another, scalars as a vector."""
+    return np.concatenate([np.atleast_1d(value) for value in values])
 
 
 def _restore(fitting: Fitting) -> _Position:
@@ -228,9 +306,9 @@ def _restore(fitting: Fitting) -> _Position:
         variable.assign(value)
     for callback in fitting.callbacks:
         callback.set_state(found.state["callbacks"].get(type(callback).__name__, {}))
-    position = _Position(**{name: found.state[name] for name in ("epoch", "step", "seconds", "history")})
+    position = _Position(**{name: found.state[name] for name in ("epoch", "step", "seconds", "waited", "history")})
     for name, array in found.arrays.items():
-        setattr(position, name, [array])
+        position.collected[name] = [array]
     return position
 
 

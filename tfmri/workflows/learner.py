@@ -21,6 +21,9 @@ class Learner:
         task: fitted to the training subjects.
         model: untrained, in the strategy's scope.
         optimizer: built for the model.
+        learning_rate: the highest.
+        schedule: the share of it at every step.
+        jit: whether XLA compiles the training step.
         augment: (images, seeds, backgrounds) -> augmented images.
         augment_on: `device` or `host`.
     """
@@ -29,6 +32,9 @@ class Learner:
     task: Any
     model: Any
     optimizer: Any
+    learning_rate: float
+    schedule: Any
+    jit: bool
     augment: Any
     augment_on: str
 
@@ -54,14 +60,24 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     from tfmri.augment.apply import make_augment
     from tfmri.models.registry import build_model
     from tfmri.tasks.registry import make_task
-    from tfmri.training.devices import set_up
+    from tfmri.training.devices import compiles, set_up
     from tfmri.training.loop import check_devices
-    from tfmri.training.schedules import learning_rate, make_optimizer
+    from tfmri.training.optimizers import make_optimizer
+    from tfmri.training.schedules import Course, make_schedule
 
     settings, name = experiment.training, experiment.target
-    strategy = set_up(settings.devices, settings.threads, settings.deterministic, experiment.seed)
+    strategy = set_up(
+        settings.devices,
+        settings.threads,
+        settings.deterministic,
+        experiment.seed,
+        settings.precision,
+        settings.reduction,
+        settings.memory_growth,
+    )
     replicas = strategy.num_replicas_in_sync
-    check_devices(settings.batch_size, replicas)
+    check_devices(settings.batch_size, replicas, settings.accumulation)
+    jit = compiles(settings.xla, strategy)
     truth = table[name].iloc[rows_of(table, "train")]
     task = make_task(experiment.targets[name].task, truth, **experiment.targets[name].settings)
     task.encode(table[name])  # for its mistakes
@@ -76,14 +92,16 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
             synchronized=replicas > 1,
             **experiment.model.options,
         )
-        how, course = settings.optimizer, settings.schedule
-        warmup = round(steps * course.warmup_epochs)
-        rate = learning_rate(course.name, how.learning_rate, steps * settings.epochs, warmup)
-        optimizer = make_optimizer(how.name, rate, how.weight_decay, how.momentum, model.trainable_variables)
+        how = settings.optimizer
+        scaling = settings.precision == "mixed_float16"
+        optimizer = make_optimizer(how.name, how.options, model.trainable_variables, settings.ema, scaling)
+    course = Course(settings.epochs, steps, settings.monitor)
+    schedule = make_schedule(settings.schedule.name, settings.schedule.options, course)
     changes, image = experiment.augment, experiment.image
     augment = make_augment(changes.transforms, image.shape, image.spacing, changes.padding)
-    augment_on = "device" if changes.on == "auto" else changes.on
-    return Learner(strategy, task, model, optimizer, augment, augment_on)
+    on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
+    augment_on = ("device" if on_gpu else "host") if changes.on == "auto" else changes.on
+    return Learner(strategy, task, model, optimizer, how.options["learning_rate"], schedule, jit, augment, augment_on)
 
 
 def _check_monitor(monitor: str, task: Any, truth: pd.Series) -> None:

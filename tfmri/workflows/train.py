@@ -149,7 +149,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
     from tfmri.training.interruption import Interruption
-    from tfmri.training.loop import Fitting
+    from tfmri.training.loop import Fitting, finished
     from tfmri.training.loop import train as run_loop
 
     settings = experiment.training
@@ -160,6 +160,8 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
+        learning_rate=learner.learning_rate,
+        schedule=learner.schedule,
         task=learner.task,
         augment=learner.augment,
         augment_on=learner.augment_on,
@@ -172,6 +174,13 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         seed=experiment.seed,
         strategy=learner.strategy,
         checkpoints=fit.checkpoints,
+        monitor=settings.monitor,
+        patience=settings.patience,
+        balanced=settings.sampling == "balanced",
+        accumulation=settings.accumulation,
+        clip_norm=settings.clip_norm,
+        jit=learner.jit,
+        checkpoint_seconds=60 * settings.checkpoint_minutes,
         callbacks=[
             BestModel(fit.model, settings.monitor, prepared),
             History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
@@ -185,7 +194,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {fit.path}")
     with Interruption() as interruption:
         history = run_loop(fitting, interruption)
-    if len(history) < settings.epochs:
+    if not finished(fitting, history):
         return interruption.exit_code
     best = history[history["epoch"] == best_epoch(history, settings.monitor)].iloc[0]
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))
@@ -210,7 +219,7 @@ def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: 
 
     def picture(epoch: int) -> np.ndarray:
         size = experiment.training.batch_size
-        shown = epoch_order(rows, experiment.seed, epoch)[:size]
+        shown = epoch_order(rows, experiment.seed, epoch)[0][:size]
         seeds = sample_seeds(samples.scans[shown], experiment.seed, epoch)
         batch = next(iter(batches(samples, shown, seeds, size)))
         return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
