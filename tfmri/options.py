@@ -84,6 +84,11 @@ def check_options(
     try:
         filled = form.model_validate(dict(options))
         checked = {name: getattr(filled, name) for name in parameters}
+        problems += [  # pydantic takes true for 1
+            Problem(f"{where}.{name}", f"{str(given).lower()} is no number")
+            for name, given in options.items()
+            if isinstance(given, bool) and not isinstance(checked.get(name, given), bool)
+        ]
     except ValidationError as error:
         for detail in error.errors():
             key = ".".join(str(part) for part in (where, *detail["loc"]))

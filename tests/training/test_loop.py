@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 PROGRAM = Path(__file__).with_name("synthetic.py")
-TIMINGS = ["seconds", "volumes_per_second"]
+TIMINGS = ["seconds", "waiting", "volumes_per_second"]
 
 
 def fit(folder, code=0, **settings):

@@ -83,7 +83,7 @@ def make_train_step(
         if replicas > 1:
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             found = {name: context.all_gather(value, axis=0) for name, value in found.items()}
-            asked = context.all_reduce(tf.distribute.ReduceOp.SUM, asked)
+            asked = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(asked))
         scale = tf.cast(optimizer.dynamic_scale, tf.float32) if scaling else tf.constant(1.0)
         norm = tf.linalg.global_norm([tf.cast(each, tf.float32) for each in gradients]) / scale
         shrink = 1.0 if clip_norm is None else clip_norm / tf.maximum(norm, clip_norm)
