@@ -43,7 +43,7 @@ def test_the_scans_of_a_class_take_turns():
     for epoch in range(20):
         rows, _ = epoch_order(ROWS, seed=0, epoch=epoch, classes=CLASSES)
         for name in ("rare", "usual", "other"):
-            drawn = np.bincount(rows, minlength=len(CLASSES))[CLASSES == name]
+            drawn = np.bincount(rows, minlength=len(CLASSES))[name == CLASSES]
             assert drawn.max() - drawn.min() <= 1
 
 

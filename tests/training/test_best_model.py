@@ -45,3 +45,16 @@ def test_only_a_better_epoch_replaces_the_file_and_one_that_fails_half_way_leave
     assert path.read_bytes() == first and [each.name for each in tmp_path.iterdir()] == ["model.keras"]
     best.on_epoch_end(3, {"validation_loss": 0.5})
     assert path.read_bytes() != first
+
+
+def test_an_epoch_without_a_number_never_stands_in_the_way_of_a_later_one(tmp_path):
+    path = tmp_path / "model.keras"
+    best = callback(path)
+    best.on_epoch_end(0, {"validation_loss": float("nan")})
+    without = path.read_bytes()
+    for epoch, (value, replaced) in enumerate([(2.0, True), (float("nan"), False), (1.0, True)], 1):
+        before = path.read_bytes()
+        best.model.weights[0].assign(best.model.weights[0] + 1)
+        best.on_epoch_end(epoch, {"validation_loss": value})
+        assert (path.read_bytes() != before) == replaced
+    assert without and best.get_state() == {"best": 1.0}

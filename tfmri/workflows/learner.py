@@ -66,6 +66,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     from tfmri.training.schedules import Course, make_schedule
 
     settings, name = experiment.training, experiment.target
+    _check_sampling(experiment)
     strategy = set_up(
         settings.devices,
         settings.threads,
@@ -102,6 +103,20 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
     augment_on = ("device" if on_gpu else "host") if changes.on == "auto" else changes.on
     return Learner(strategy, task, model, optimizer, how.options["learning_rate"], schedule, jit, augment, augment_on)
+
+
+def _check_sampling(experiment: Experiment) -> None:
+    """Refuses balanced sampling of a target without classes, and of one whose loss is balanced already."""
+    if experiment.training.sampling != "balanced":
+        return
+    target = experiment.targets[experiment.target]
+    if target.classes is None:
+        found = f"balanced, for the target '{experiment.target}', which has no classes"
+        raise InputError(Problem("training.sampling", found, "shuffled"))
+    if target.settings.get("class_weights") == "balanced":
+        advice = "Keep one of them: together, scans of rare classes count twice over"
+        found = f"balanced, and so is targets.{experiment.target}.class_weights"
+        raise InputError(Problem("training.sampling", found, advice=advice))
 
 
 def _check_monitor(monitor: str, task: Any, truth: pd.Series) -> None:

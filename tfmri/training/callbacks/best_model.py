@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from tfmri.evaluation.metrics import LOWER_IS_BETTER
 from tfmri.files import whole_path
 from tfmri.images.fitted import FittedPreparation, add_to_model
 from tfmri.training.callbacks.state import StatefulCallback
+from tfmri.training.schedules import better
 
 
 class BestModel(StatefulCallback):
     """Saves the model whenever `monitor` is better than ever before; of equal epochs the first stays.
+
+    As long as it has been no number in any epoch, the latest model stands in, so that there is one.
 
     Args:
         path: of the `.keras` file.
@@ -26,9 +28,9 @@ class BestModel(StatefulCallback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compares, and saves if better."""
         value = (logs or {})[self.monitor]
-        lower = self.monitor.removeprefix("validation_") in LOWER_IS_BETTER
-        if self.best is None or (value < self.best if lower else value > self.best):
-            self.best = value
+        is_better = better(value, self.best, self.monitor)
+        if is_better or self.best is None:
+            self.best = value if is_better else None
             with whole_path(self.path) as path:
                 self.model.save(path)
                 add_to_model(path, self.prepared)
