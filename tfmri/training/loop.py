@@ -254,6 +254,8 @@ def _epoch_summary(fitting: Fitting, position: _Position, predict: Callable) -> 
     norms = _joined(position.collected["gradient_norm"])
     train_metrics = fitting.task.metrics(fitting.truth.iloc[rows], outputs)
     validation_outputs = predict(fitting.validation_rows)
+    for callback in fitting.callbacks:
+        callback.on_validation(fitting.validation_rows, validation_outputs)
     targets = fitting.samples.targets[fitting.validation_rows]
     validation_loss = np.mean(fitting.task.loss(tf.constant(targets), tf.constant(validation_outputs)))
     validation_metrics = fitting.task.metrics(fitting.truth.iloc[fitting.validation_rows], validation_outputs)

@@ -24,6 +24,8 @@ from tfmri.runs.provenance import describe, installed_versions, now, resume_comm
 from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
 
+log = logging.getLogger(__name__)
+
 
 def train(experiment: Experiment, name: str, run_name: str | None, fold: int | None = None) -> tuple[Run, int]:
     """Trains one run of an experiment from its start or from where it was stopped.
@@ -146,6 +148,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     """Trains a fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
     from tfmri.evaluation.figures import best_epoch, learning_curves
     from tfmri.training.callbacks.best_model import BestModel
+    from tfmri.training.callbacks.collapse import Collapse
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
     from tfmri.training.interruption import Interruption
@@ -157,6 +160,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     train_rows = rows_of(table, "train")
     prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
+    collapse = Collapse(learner.task, table[experiment.target], samples.scans)
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
@@ -182,6 +186,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         jit=learner.jit,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         callbacks=[
+            collapse,
             BestModel(fit.model, settings.monitor, prepared),
             History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
             Events(fit.logs, _picture(samples, train_rows, learner.augment, experiment)),
@@ -196,9 +201,14 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         history = run_loop(fitting, interruption)
     if not finished(fitting, history):
         return interruption.exit_code
-    best = history[history["epoch"] == best_epoch(history, settings.monitor)].iloc[0]
-    numbers = "  ".join(f"{name} {value:.3f}" for name, value in best.items() if str(name).startswith("validation_"))
-    print(f"best epoch {best['epoch']:.0f}: {numbers}")
+    if (number := best_epoch(history, settings.monitor)) is None:
+        log.warning("%s is not a number in any epoch: the model that is kept is that of the last", settings.monitor)
+    else:
+        best = history[history["epoch"] == number].iloc[0]
+        shown = [str(name) for name in best.index if str(name).startswith("validation_")]
+        print(f"best epoch {number:.0f}: " + "  ".join(f"{name} {best[name]:.3f}" for name in shown))
+    if collapse.last:
+        log.warning("in the last epoch %s", collapse.last)
     learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
     write_json(fit.provenance, about | {"ended": now()})
     return 0
