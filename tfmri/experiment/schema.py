@@ -46,6 +46,7 @@ class Data(Section):
     labels: str  # a labels.csv (relative to the current folder), or `demo`, `demo:VARIANT`: the embedded phantom cohort
     columns: dict[str, str] = {}  # our name -> the file's name, where it is none of the usual ones
     where: str | None = None  # rows to keep, a pandas query
+    shuffle_labels: bool = False  # targets of training and validation dealt out among subjects: nothing to be learnt
 
 
 class Target(BaseModel):
