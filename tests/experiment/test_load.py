@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tfmri.errors import InputError
-from tfmri.experiment.load import difference, dump, find_experiment, load_experiment
+from tfmri.experiment.load import CHANGEABLE, difference, dump, find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -162,7 +162,7 @@ def test_a_bare_on_is_the_key_and_the_command_line_changes_it_beside_a_recipe_wr
     path = write(text + "augment: none\n")
     changed = load_experiment(path, ["augment.on=host"])
     assert changed.augment.on == "host" and changed.augment.recipe == []
-    assert difference(load_experiment(path), changed) == ["augment.on: auto -> host"]
+    assert [str(each) for each in difference(load_experiment(path), changed)] == ["augment.on: auto -> host"]
 
 
 def test_settings_are_changed_from_the_command_line(write):
@@ -172,7 +172,7 @@ def test_settings_are_changed_from_the_command_line(write):
     assert experiment.training.epochs == 3
     assert experiment.data.columns == {"sex": "gender"}
     assert experiment.training.optimizer.learning_rate == 0.01
-    assert difference(load_experiment(path), experiment) == [
+    assert [str(each) for each in difference(load_experiment(path), experiment)] == [
         "data.columns: {} -> (not set)",
         "training.epochs: 12 -> 3",
         "training.optimizer.learning_rate: 0.001 -> 0.01",
@@ -180,13 +180,42 @@ def test_settings_are_changed_from_the_command_line(write):
     ]
 
 
-def test_what_training_does_not_depend_on_is_no_difference(write):
+def test_what_a_run_may_change_is_told_from_what_would_make_another_run_of_it(write):
     path = write(SMALL)
-    overrides = ["cluster.h_rt='48:00:00'", "cluster.gpus=2", "evaluation.resamples=5000"]
-    more = load_experiment(path, overrides)
-    assert more != load_experiment(path)
-    assert difference(load_experiment(path), more) == []
-    assert difference(load_experiment(path), load_experiment(path, [*overrides, "seed=1"])) == ["seed: 0 -> 1"]
+    allowed = ["cluster.h_rt='48:00:00'", "cluster.gpus=2", "evaluation.resamples=5000", "training.epochs=3"]
+    allowed += ["training.patience=4", "training.threads=2", "training.devices=[CPU:0]"]
+    changes = difference(load_experiment(path), load_experiment(path, allowed))
+    assert len(changes) == len(allowed) and all(each.allowed for each in changes)
+    others = ["seed=1", "seeds=2", "training.batch_size=4", "training.monitor=validation_mae", "split.folds=3"]
+    others += ["training.optimizer.learning_rate=0.1", "model.name=small_cnn", "training.precision=mixed_bfloat16"]
+    refused = difference(load_experiment(path), load_experiment(path, others))
+    assert {each.key for each in refused} >= {each.partition("=")[0] for each in others}
+    assert not any(each.allowed for each in refused)
+
+
+def test_every_key_that_a_run_may_change_is_one():
+    defaults = Experiment.model_validate(SMALL).model_dump()
+    for key in CHANGEABLE:
+        inner = defaults
+        for part in key.split("."):
+            inner = inner[part]
+
+
+def test_an_experiment_has_a_fit_for_each_fold_and_seed(write):
+    def fits(*overrides):
+        return [(each.name, each.fold, each.seed) for each in load_experiment(write(SMALL), overrides).fits]
+
+    assert fits() == [("whole", None, 0)]
+    assert fits("seed=7", "seeds=2") == [("whole_seed-7", None, 7), ("whole_seed-8", None, 8)]
+    assert fits("split.folds=2") == [("fold-1", 1, 0), ("fold-2", 2, 0)]
+    assert [name for name, _, _ in fits("split.folds=2", "seeds=2")] == [
+        "fold-1_seed-0",
+        "fold-1_seed-1",
+        "fold-2_seed-0",
+        "fold-2_seed-1",
+    ]
+    with pytest.raises(InputError, match="not below"):
+        fits("seed=4294967290", "seeds=7")
 
 
 @pytest.mark.parametrize("text", ["`age at scan` > 18", "site != 'A' # B", "age > 3 and {x}: [", "@a", "yes", "18"])

@@ -1,3 +1,5 @@
+import json
+import math
 import re
 import shlex
 
@@ -5,8 +7,8 @@ import pytest
 
 from tfmri.errors import InputError
 from tfmri.files import write_json, write_text
-from tfmri.runs.directory import all_runs, create_run, find_run, new_name, point_latest, run_at
-from tfmri.runs.provenance import begin_command
+from tfmri.runs.directory import all_runs, create_run, find_run, latest_run, new_name, point_latest, run_at
+from tfmri.runs.provenance import begin_command, merged, resume_command
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +95,33 @@ def test_a_fit_whose_model_stayed_on_the_cluster_is_finished_all_the_same(runs):
 
 def test_the_command_that_begins_another_run_has_each_setting_once(tmp_path):
     run = run_at("exp", "old")
-    command = "tfmri train 'my exp' --set training.epochs=3 --set=model.name=sfcn --run old --set training.epochs=4"
-    write_json(run.provenance, {"command": command})
-    arguments = shlex.split(begin_command(run, "training.epochs=8"))[1:]
-    assert arguments == ["train", "my exp", "--set=model.name=sfcn", "--set", "training.epochs=8"]
-    assert shlex.split(begin_command(run))[-1] == "training.epochs=4"
+    overrides = ["training.epochs=3", "model.name=sfcn", "model.filters=[8]", "training.epochs=4"]
+    write_json(run.provenance, {"experiment": "my exp", "set": overrides})
+    *program, last = shlex.split(begin_command(run, "training.epochs=8"))[1:]
+    assert program == ["train", "my exp", "--set", "model.name=sfcn", "--set", "model.filters=[8]", "--set"]
+    assert last == "training.epochs=8" and shlex.split(begin_command(run))[-1] == "training.epochs=4"
+    assert shlex.split(resume_command(run))[1:] == ["train", "my exp", "--run", "old"]
+    assert merged(overrides, ["model={name: small_cnn}"]) == ["training.epochs=4", "model={name: small_cnn}"]
+    assert merged(["training.ema=0.9"], ["training.em=1"]) == ["training.ema=0.9", "training.em=1"]
+
+
+def test_the_latest_run_is_the_one_worked_on_last_also_where_the_link_was_not_copied(runs):
+    with pytest.raises(InputError, match="no run of sex"):
+        latest_run("sex")
+    for name in ("a", "b"):
+        create_run(run_at("sex", name), begin)
+    create_run(run_at("age", "c"), begin)
+    assert latest_run("sex").path == runs / "sex" / "b"
+    point_latest(run_at("sex", "a"))
+    assert latest_run("sex").path == runs / "sex" / "a"
+
+
+def test_a_fit_that_is_to_go_on_is_not_finished_and_keeps_what_is_known_of_it(runs):
+    fit = run_at("sex", "a").fit("fold-2_seed-1")
+    assert fit.read_history() == []
+    write_json(fit.provenance, {"started": "then", "ended": "now"})
+    write_text(fit.history, "epoch,loss,validation_loss\n1,0.5,0.25\n2,0.1,\n")
+    first, second = fit.read_history()
+    assert first == {"epoch": 1, "loss": 0.5, "validation_loss": 0.25} and math.isnan(second["validation_loss"])
+    fit.unfinish()
+    assert not fit.finished and json.loads(fit.provenance.read_text()) == {"started": "then"}

@@ -15,14 +15,31 @@ def train(
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="The run's name. One that exists and is unfinished goes on.")
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the experiment's latest run.")] = False,
     fold: Annotated[
         int | None, typer.Option(metavar="K", help="Train this fold only, of an experiment with split.folds.")
     ] = None,
+    fit: Annotated[str | None, typer.Option(metavar="NAME", help="Train this fit only, such as fold-3_seed-2.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Fits of the same split, each with a seed of its own (seeds=N).")
+    ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="HH:MM:SS", help="Save and leave so long after the start; a Grid Engine job's h_rt else."),
+    ] = None,
+    shuffle_labels: Annotated[
+        bool,
+        typer.Option("--shuffle-labels", help="Deal the targets out among subjects: results then have to be chance."),
+    ] = False,
+    overfit_one_batch: Annotated[
+        bool,
+        typer.Option("--overfit-one-batch", help="Only see whether the model can fit one batch; writes no run."),
+    ] = False,
 ) -> None:
-    """Trains a model as an experiment file says, or one for each fold."""
-    from tfmri.experiment.load import find_experiment, load_experiment
-    from tfmri.workflows import train as workflow
+    """Trains a model as an experiment file says, or one for each fold and seed."""
+    from tfmri.workflows.train import Wanted
+    from tfmri.workflows.train import train as workflow
 
-    path = find_experiment(experiment)
-    _, code = workflow.train(load_experiment(path, overrides or ()), path.stem, run, fold)
+    settings = [*(overrides or ()), *([f"seeds={seeds}"] if seeds is not None else ())]
+    _, code = workflow(experiment, settings, Wanted(run, resume, fold, fit, deadline))
     raise typer.Exit(code)

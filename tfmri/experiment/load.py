@@ -1,7 +1,7 @@
 """Reading an experiment file: find it, apply `--set key=value`, validate, and write it back with every default."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,21 @@ from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import Experiment
 from tfmri.project import in_project
 
-# Sections that nothing of training depends on. A stopped job may need more of the cluster to go on, and an evaluation
-# may want other intervals: neither makes another run of it.
-NOT_OF_TRAINING = ("evaluation", "cluster")
+# The settings that a run may change after its beginning, and why. All others belong to the question that it answers,
+# or to a state that its checkpoints hold: changed, they would make another run of it.
+CHANGEABLE = {
+    "training.epochs": "more of the same; a schedule that depends on them takes another course from there on",
+    "training.patience": "early stopping looks at the history alone",
+    "training.checkpoint_minutes": "when the state is saved changes nothing in it",
+    "training.profile_steps": "to watch steps changes nothing in them",
+    "training.devices": "another machine has others; the batch is shared by all of them together",
+    "training.threads": "another machine has more or fewer",
+    "training.reduction": "how devices sum, not what",
+    "training.memory_growth": "how memory is taken, not what it holds",
+    "training.xla": "the same step, compiled or not",
+    "evaluation": "training does not depend on it",
+    "cluster": "training does not depend on it; a stopped job may need more to go on",
+}
 
 # A section that may be written as one value, and the key that the value stands for.
 SHORT_FORMS = {"augment": "recipe"}
@@ -97,21 +109,29 @@ def dump(experiment: Experiment) -> str:
     return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, width=120)
 
 
-def difference(old: Experiment, new: Experiment) -> list[str]:
-    """What differs between two experiments, one line a key: `training.epochs: 12 -> 3`.
+@dataclass(frozen=True)
+class Change:
+    """A setting in which two experiments differ; as text `training.epochs: 12 -> 3`."""
 
-    Only what training depends on: all but the sections `NOT_OF_TRAINING`.
-    """
-    before, after = (
-        _flat(experiment.model_dump(mode="json", exclude=set(NOT_OF_TRAINING))) for experiment in (old, new)
-    )
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old} -> {self.new}"
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a run that exists may change it."""
+        return self.key in CHANGEABLE or self.key.partition(".")[0] in CHANGEABLE
+
+
+def difference(old: Experiment, new: Experiment) -> list[Change]:
+    """What differs between two experiments, a change for each key."""
+    before, after = (_flat(experiment.model_dump(mode="json")) for experiment in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
-    missing = "(not set)"
-    return [
-        f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
-        for key in keys
-        if before.get(key, missing) != after.get(key, missing)
-    ]
+    changes = [Change(key, before.get(key, "(not set)"), after.get(key, "(not set)")) for key in keys]
+    return [each for each in changes if each.old != each.new]
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:

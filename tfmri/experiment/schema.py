@@ -3,6 +3,7 @@
 `experiments/template.yaml` shows them as a person writes them. Validating imports no TensorFlow.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -220,7 +221,7 @@ class WarmStart(Section):
     """Weights of another run to begin with."""
 
     run: str  # EXP/NAME, EXP/latest, or a folder
-    fit: str = "whole"  # or fold-3, ...: which of its fits
+    fit: str = "whole"  # or fold-3, fold-3_seed-2, ...: which of its fits
     head: Literal["renew", "keep"] = "renew"  # the last layer: new, or that run's
     freeze: list[str] = []  # names of layers that do not train, with * and ?: [block1_*, block2_*]
 
@@ -287,6 +288,21 @@ class Cluster(Section):
     h_rt: Annotated[str, Field(pattern=r"^\d+:\d{1,2}:\d{1,2}$")] = "12:00:00"
 
 
+@dataclass(frozen=True)
+class FitPlan:
+    """One of the models that an experiment trains.
+
+    Args:
+        name: of its folder in the run: `whole`, or `fold-3`, with `_seed-2` where there are several seeds.
+        fold: the part that it is validated on, from 1; None for the validation split.
+        seed: of its weights, the order of its scans, augmentation and dropout.
+    """
+
+    name: str
+    fold: int | None
+    seed: int
+
+
 class Experiment(Section):
     """A whole experiment file, every default written out."""
 
@@ -321,10 +337,31 @@ class Experiment(Section):
     def _known_model(cls, model: Model) -> Model:
         return Model(name=model.name, **check_model(model.name, model.options))
 
+    @model_validator(mode="after")
+    def _every_seed_is_one(self) -> "Experiment":
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(f"the last of {self.seeds} seeds from {self.seed} on is not below {2**32}")
+        return self
+
     @property
     def folds(self) -> list[int | None]:
-        """The fits of a run: the number of each fold, from 1; [None] for the one fit on the whole training split."""
+        """The number of each fold, from 1; [None] without folds."""
         return [None] if self.split.folds is None else [*range(1, self.split.folds + 1)]
+
+    @property
+    def fits(self) -> list[FitPlan]:
+        """What a run trains: each fold with each seed. The split is the same for all seeds."""
+        return [
+            FitPlan(
+                ("whole" if fold is None else f"fold-{fold}") + (f"_seed-{seed}" if self.seeds > 1 else ""), fold, seed
+            )
+            for fold in self.folds
+            for seed in range(self.seed, self.seed + self.seeds)
+        ]
+
+    def of_fit(self, plan: FitPlan) -> "Experiment":
+        """The experiment as one fit trains it: with that fit's seed."""
+        return self.model_copy(update={"seed": plan.seed})
 
     @property
     def target(self) -> str:

@@ -5,17 +5,18 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the one work
     scans.csv                       the cohort: ids, paths, targets, hashes of each file and its prepared image
     splits.csv                      scan, subject, split, fold
     provenance.json, uncommitted.diff, requirements.txt, warnings.log
-    fits/whole/                     or fold-1, fold-2, ...
-        provenance.json             the devices and threads it trained on, when it began and ended, restarts
+    fits/whole/                     or fold-1, fold-2, ...; with several seeds fold-1_seed-0, fold-1_seed-1, ...
+        provenance.json             its seed, on what it began, when it began and ended, each restart
         task.json                   what the task learnt from the training subjects
         preparation.json            how scans are prepared for the model, for people: the model itself carries it
         checkpoints/                from which an interrupted fit goes on
         model.keras                 the best epoch, with its preparation
         history.csv, learning_curves.png, .pdf
         logs/train, logs/validation TensorBoard events
-    evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of folds), metrics.json, figures/
+    evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of several fits), metrics.json, figures/
 """
 
+import csv
 import fcntl
 import json
 import os
@@ -29,6 +30,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.files import write_json
 from tfmri.project import in_project
 
 
@@ -82,6 +84,19 @@ class Fit:
     def finished(self) -> bool:
         """Whether training came to its end, which is written last."""
         return self.provenance.exists() and "ended" in json.loads(self.provenance.read_text())
+
+    def read_history(self) -> list[dict[str, float]]:
+        """The rows of history.csv; none before the first epoch has ended."""
+        if not self.history.exists():
+            return []
+        with self.history.open(newline="") as file:
+            return [{name: float(cell or "nan") for name, cell in row.items()} for row in csv.DictReader(file)]
+
+    def unfinish(self) -> None:
+        """Takes back that training came to its end, for it is to go on."""
+        if self.finished:
+            known = json.loads(self.provenance.read_text())
+            write_json(self.provenance, {name: value for name, value in known.items() if name != "ended"})
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -143,9 +158,16 @@ class Run:
         """What was assumed, left out, or looked odd."""
         return self.path / "warnings.log"
 
-    def fit(self, fold: int | None = None) -> Fit:
-        """The fit that is validated on a fold; None for the one on the whole training split."""
-        return Fit(self.path / "fits" / ("whole" if fold is None else f"fold-{fold}"))
+    def fit(self, name: str = "whole") -> Fit:
+        """The fit of that name (`Experiment.fits`)."""
+        return Fit(self.path / "fits" / name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from changing the run's settings meanwhile; waits for one that does."""
+        with (self.path / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def evaluation(self, split: str) -> Path:
         """The folder of the results on `split`."""
@@ -170,7 +192,7 @@ def new_name(shared: bool = False) -> str:
     for the time they were begun.
 
     Args:
-        shared: whether the tasks of an array job work on one run, a fold each.
+        shared: whether the tasks of an array job work on one run, a part of its fits each.
     """
     if "JOB_ID" in os.environ:
         task = "undefined" if shared else os.environ.get("SGE_TASK_ID", "undefined")
@@ -230,6 +252,24 @@ def find_run(name: str) -> Run:
             did_you_mean(name, known),
         )
     )
+
+
+def latest_run(experiment: str) -> Run:
+    """The run of an experiment that was worked on last.
+
+    Raises:
+        InputError: if there is none.
+    """
+    folder = runs_root() / experiment
+    runs = [run for run in all_runs() if run.path.parent == folder]
+    pointed = Run((folder / "latest").resolve())
+    if pointed.experiment.is_file():
+        return Run(folder / pointed.path.name)
+    if not runs:
+        raise InputError(
+            Problem("--resume", f"there is no run of {experiment} in {runs_root()}/ yet", "a run to go on")
+        )
+    return runs[-1]
 
 
 def all_runs() -> list[Run]:

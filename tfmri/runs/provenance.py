@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -37,21 +38,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe(labels: Path, seeds: dict[str, int]) -> dict[str, Any]:
+def describe(experiment: str, overrides: Sequence[str], labels: Path, seeds: dict[str, int]) -> dict[str, Any]:
     """What is known of a run before it starts.
 
     Args:
+        experiment: as the person named it.
+        overrides: the `--set` of the command; the run goes on with them (`settings_of`).
         labels: the labels file, of which the hash is kept.
         seeds: the seeds of the experiment, by name.
     """
     installed = {each.metadata["Name"].lower(): each.version for each in distributions()}
     return {
+        "experiment": experiment,
+        "set": list(overrides),
         "command": shlex.join(["tfmri", *sys.argv[1:]]),
         "started": now(),
         "folder": str(Path.cwd()),
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "python": platform.python_version(),
         "versions": {name: installed.get(name.lower(), "") for name in PACKAGES},
         "git": _git_state(),
@@ -75,25 +80,35 @@ def uncommitted_changes() -> str:
     return changes or ""
 
 
+def settings_of(run: Run) -> list[str]:
+    """The overrides `key=value` with which a run began, or that it was given since."""
+    return list(json.loads(run.provenance.read_text())["set"])
+
+
+def merged(before: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Overrides with further ones `given`, each key once: what is given later holds, also for keys below its own."""
+    kept: list[str] = []
+    for override in (*before, *given):
+        key = override.partition("=")[0].strip()
+        kept = [each for each in kept if not f"{each.partition('=')[0].strip()}.".startswith(f"{key}.")]
+        kept.append(override)
+    return kept
+
+
 def resume_command(run: Run) -> str:
-    """The command that goes on where a run stopped."""
-    return f"{begin_command(run)} --run {run.path.name}"
+    """The command that goes on where a run stopped, with the settings that it has."""
+    return shlex.join([program(), "train", _experiment(run), "--run", run.path.name])
 
 
 def begin_command(run: Run, setting: str = "") -> str:
-    """The command that began a run, as it begins another, on all its folds; with another `setting`, `key=value`."""
-    arguments = shlex.split(json.loads(run.provenance.read_text())["command"])[1:]
-    for option in ("--run", "--fold"):
-        if option in arguments:
-            place = arguments.index(option)
-            del arguments[place : place + 2]
-        arguments = [each for each in arguments if not each.startswith(f"{option}=")]
-    if setting:
-        key = f"{setting.partition('=')[0]}="
-        old = {place for place, each in enumerate(arguments) if each.removeprefix("--set=").startswith(key)}
-        old |= {place - 1 for place in old if arguments[place - 1] == "--set"}
-        arguments = [each for place, each in enumerate(arguments) if place not in old] + ["--set", setting]
-    return shlex.join([program(), *arguments])
+    """The command that begins a run such as this one, with all its fits; with another `setting`, `key=value`."""
+    overrides = merged(settings_of(run), [setting] if setting else [])
+    options = [part for each in overrides for part in ("--set", each)]
+    return shlex.join([program(), "train", _experiment(run), *options])
+
+
+def _experiment(run: Run) -> str:
+    return json.loads(run.provenance.read_text())["experiment"]
 
 
 def program() -> str:
@@ -125,7 +140,8 @@ def _git(*arguments: str) -> str | None:
     return done.stdout
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The kind of this machine's processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

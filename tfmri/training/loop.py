@@ -26,7 +26,7 @@ from tfmri.training.callbacks.state import StatefulCallback
 from tfmri.training.deadline import Deadline
 from tfmri.training.devices import worker_count, worker_index
 from tfmri.training.interruption import REQUEUE, Interruption
-from tfmri.training.schedules import Schedule, epochs_without_gain
+from tfmri.training.schedules import Schedule, at_end
 from tfmri.training.step import averaged_weights, make_train_step, step_seed
 
 COLLECTED = ("row", "output", "loss", "penalty", "gradient_norm")  # of every step, until the epoch ends
@@ -148,7 +148,8 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
     position = _restore(fitting)
     listeners = keras.callbacks.CallbackList(list(fitting.callbacks), model=fitting.model)
     listeners.on_train_begin()
-    while position.epoch < fitting.epochs and not _stops_early(fitting, position):
+    course = fitting.epochs, fitting.patience, fitting.monitor
+    while position.epoch < fitting.epochs and (position.step or not at_end(position.history, *course)):
         listeners.on_epoch_begin(position.epoch)
         _run_steps(fitting, position, train_step, listeners, interruption)
         if position.step < fitting.steps_per_epoch or interruption.exit_code:
@@ -166,14 +167,8 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
 
 def finished(fitting: Fitting, history: pd.DataFrame) -> bool:
     """Whether a history is that of a training that has come to its end."""
-    rows = history.to_dict("records")
-    return len(rows) >= fitting.epochs or _stops_early(fitting, _Position(epoch=len(rows), history=rows))
-
-
-def _stops_early(fitting: Fitting, position: _Position) -> bool:
-    if fitting.patience is None or position.step:
-        return False
-    return epochs_without_gain(position.history, fitting.monitor) >= fitting.patience
+    rows: Any = history.to_dict("records")
+    return at_end(rows, fitting.epochs, fitting.patience, fitting.monitor)
 
 
 def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, interruption: Interruption) -> None:

@@ -115,6 +115,11 @@ def epochs_without_gain(history: History, monitor: str) -> int:
     return since
 
 
+def at_end(history: History, epochs: int, patience: int | None, monitor: str) -> bool:
+    """Whether a training with these finished epochs has come to its end, the last epoch or early stopping."""
+    return len(history) >= epochs or (patience is not None and epochs_without_gain(history, monitor) >= patience)
+
+
 def check_schedule(name: str, options: Mapping[str, Any], where: str = "training.schedule") -> dict[str, Any]:
     """Every option of the schedule `name`, checked, with defaults.
 

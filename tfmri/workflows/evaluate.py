@@ -10,12 +10,13 @@ import pandas as pd
 
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem
+from tfmri.evaluation.chance import against_chance, shuffled_labels_sentence
 from tfmri.evaluation.ensemble import ensemble
 from tfmri.evaluation.figures import histogram_by_split, write_figures
 from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import headline, summarise
 from tfmri.experiment.load import load_experiment
-from tfmri.experiment.schema import Experiment
+from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_csv, write_json
 from tfmri.images.fitted import FittedPreparation, preparation_of
 from tfmri.pipeline.samples import make_samples
@@ -31,8 +32,8 @@ SPLITS = ("test", "validation", "train")
 def evaluate(run: Run, split: str) -> None:
     """Predicts every scan of a split, writes predictions, metrics and figures, prints the headline.
 
-    With folds, a scan's prediction is the mean over the fits on whose `split` it stands: all of them for test, for
-    validation the one that did not train on it.
+    With folds or several seeds, a scan's prediction is the mean over the fits on whose `split` it stands: all of them
+    for test, for validation those of the fold that did not train on it.
 
     Raises:
         InputError: unknown split, a run that has no model yet, or a model without its preparation.
@@ -40,8 +41,8 @@ def evaluate(run: Run, split: str) -> None:
     if split not in SPLITS:
         raise InputError(Problem("--split", f"'{split}'", f"one of {', '.join(SPLITS)}"))
     experiment = load_experiment(run.experiment)
-    fits = {fold: run.fit(fold) for fold in experiment.folds}
-    if waiting := [fit.path.name for fit in fits.values() if not fit.finished]:
+    fits = {plan: run.fit(plan.name) for plan in experiment.fits}
+    if waiting := [plan.name for plan, fit in fits.items() if not fit.finished]:
         found = "training has not ended" + (f" for {', '.join(waiting)}" if len(fits) > 1 else "")
         raise InputError(Problem(run.label, found, advice=f"Go on with it: {resume_command(run)}"))
     if absent := [fit.model for fit in fits.values() if not fit.model.exists()]:
@@ -67,13 +68,16 @@ def evaluate(run: Run, split: str) -> None:
     print(_whereabouts(run, folder))
     print(f"\n{split} split")
     print(headline(summary, best_reachable(run, experiment)))
+    if experiment.data.shuffle_labels and split == "test":  # on validation the best epoch was chosen
+        found = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
+        print(shuffled_labels_sentence(found, f"on {split}"))
     print(_next_commands(run, split))
 
 
-def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.DataFrame, split: str) -> pd.DataFrame:
+def _predict(fits: Mapping[FitPlan, Fit], experiment: Experiment, table: pd.DataFrame, split: str) -> pd.DataFrame:
     """predictions_by_fit.csv: of each fit, a row for every scan that stands on its `split`, in the order of `table`."""
-    prepared = {fold: _preparation(fit, experiment) for fold, fit in fits.items()}
-    parts = {fold: rows_of(of_fold(table, fold), split) for fold in fits}
+    prepared = {plan: _preparation(fit, experiment) for plan, fit in fits.items()}
+    parts = {plan: rows_of(of_fold(table, plan.fold), split) for plan in fits}
     needed = np.unique(np.concatenate(list(parts.values())))
     cached = dict(zip(needed, run_scans(table.iloc[needed], experiment), strict=True))
 
@@ -88,18 +92,18 @@ def _predict(fits: Mapping[int | None, Fit], experiment: Experiment, table: pd.D
     # On the devices there are: the machine that evaluates need not be the one that trained.
     strategy = set_up(None, settings.threads, settings.deterministic, experiment.seed)
     predicted = []
-    for fold, rows in parts.items():
+    for plan, rows in parts.items():
         chosen = table.iloc[rows].reset_index(drop=True)
-        task = load_task(json.loads(fits[fold].task.read_text()))
+        task = load_task(json.loads(fits[plan].task.read_text()))
         scans = [cached[row] for row in rows]
-        standard = prepared[fold].standard
+        standard = prepared[plan].standard
         samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape, standard)
         with strategy.scope():
-            model = keras.models.load_model(fits[fold].model, compile=False)
+            model = keras.models.load_model(fits[plan].model, compile=False)
         outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(rows)))
         columns = ["subject", "session", "scan", "path", "site"]
         name, truth = experiment.target, chosen[experiment.target]
-        who = chosen[columns].assign(fit=fits[fold].path.name, target=name, truth=truth)
+        who = chosen[columns].assign(fit=plan.name, target=name, truth=truth)
         predicted.append(pd.concat([who, task.decode(outputs)], axis=1))
     return pd.concat(predicted, ignore_index=True)
 
@@ -123,7 +127,7 @@ def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, floa
 
 
 def _whereabouts(run: Run, folder: Path) -> str:
-    fits = [run.fit(fold) for fold in load_experiment(run.experiment).folds]
+    fits = [run.fit(plan.name) for plan in load_experiment(run.experiment).fits]
     places = {
         "best model": fits[0].model if len(fits) == 1 else run.path / "fits" / "*" / fits[0].model.name,
         "curves": fits[0].learning_curves if len(fits) == 1 else run.path / "fits" / "*" / fits[0].learning_curves.name,

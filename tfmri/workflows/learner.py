@@ -57,6 +57,8 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
             any row that the task has no code for.
     """
     load_tensorflow()
+    import keras
+
     from tfmri.augment.apply import make_augment
     from tfmri.models.registry import build_model
     from tfmri.tasks.registry import make_task
@@ -67,6 +69,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
 
     settings, name = experiment.training, experiment.target
     _check_sampling(experiment)
+    keras.utils.clear_session()  # or a layer would be named for how many fits this process has trained
     strategy = set_up(
         settings.devices,
         settings.threads,

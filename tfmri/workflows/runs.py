@@ -17,11 +17,11 @@ def list_runs() -> str:
 
 
 def _state(run: Run) -> str:
-    folds = load_experiment(run.experiment).folds
-    finished = sum(run.fit(fold).finished for fold in folds)
-    if finished == len(folds):
+    plans = load_experiment(run.experiment).fits
+    finished = sum(run.fit(plan.name).finished for plan in plans)
+    if finished == len(plans):
         return "finished"
-    return "unfinished" if len(folds) == 1 else f"{finished} of {len(folds)} folds"
+    return "unfinished" if len(plans) == 1 else f"{finished} of {len(plans)} fits"
 
 
 def _headline(run: Run) -> str:

@@ -1,79 +1,143 @@
-"""`tfmri train`: labels, splits, preparation, one fit or one a fold. Called again with the same run, it goes on."""
+"""`tfmri train`: labels, splits, preparation, one fit or several. Called again with the same run, it goes on."""
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+import platform
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tfmri.cohort.shuffle import shuffled
 from tfmri.cohort.splits import of_fold
-from tfmri.errors import InputError, Problem
-from tfmri.experiment.load import difference, dump, load_experiment
-from tfmri.experiment.schema import Experiment
+from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.experiment.load import dump, find_experiment, load_experiment
+from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_json, write_text
 from tfmri.images.fitted import fit_preparation
 from tfmri.images.montage import montage
 from tfmri.machine import processors
 from tfmri.pipeline.samples import Samples, make_samples
 from tfmri.runs.cohort import rows_of, write_cohort
-from tfmri.runs.directory import Fit, Run, create_run, new_name, point_latest, run_at
-from tfmri.runs.provenance import describe, installed_versions, now, resume_command, uncommitted_changes
+from tfmri.runs.directory import Fit, Run, create_run, latest_run, new_name, point_latest, run_at
+from tfmri.runs.provenance import (
+    describe,
+    installed_versions,
+    merged,
+    now,
+    processor,
+    resume_command,
+    settings_of,
+    uncommitted_changes,
+)
+from tfmri.training.deadline import Deadline, deadline_seconds
+from tfmri.training.interruption import REQUEUE, Interruption
+from tfmri.workflows.changes import take_changes
 from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
 
 log = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, name: str, run_name: str | None, fold: int | None = None) -> tuple[Run, int]:
-    """Trains one run of an experiment from its start or from where it was stopped.
-
-    Nothing of a new run is written before its labels, its model and all its scans are known to be sound.
+@dataclass(frozen=True)
+class Wanted:
+    """What of an experiment is to be trained now.
 
     Args:
-        experiment: its settings.
-        name: its name.
-        run_name: of the run, made of the time when None.
-        fold: the one to train, from 1; None for all that the experiment has, one after another.
+        run: the run's name; None for a new one, named for the time.
+        resume: go on with the experiment's latest run.
+        fold: only the fits of this fold, from 1.
+        fit: only the fit of this name.
+        deadline: by when the program has to have left, `HH:MM:SS` from its start; None for what Grid Engine says.
+    """
+
+    run: str | None = None
+    resume: bool = False
+    fold: int | None = None
+    fit: str | None = None
+    deadline: str | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """Those that say which fits, as a person types them."""
+        fold = [] if self.fold is None else ["--fold", str(self.fold)]
+        return fold + ([] if self.fit is None else ["--fit", self.fit])
+
+
+def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = Wanted()) -> tuple[Run, int]:
+    """Trains one run of an experiment from its start or from where it was stopped.
+
+    Nothing of a new run is written before its labels, its model and all its scans are known to be sound. A run that
+    exists has the settings of the experiment's file with the overrides that it began with and those given now.
+
+    Args:
+        experiment_name: a name in `experiments/`, or a path.
+        overrides: `key=value`.
+        wanted: which run, and which of its fits.
 
     Returns:
         The run, and the exit code: 0 when finished, 99 or 130 when asked to stop.
     """
-    folds = experiment.folds
-    if fold is not None and fold not in folds:
-        expected = (
-            f"1 to {len(folds)}" if None not in folds else "an experiment with split.folds, which this one is not"
-        )
-        raise InputError(Problem("--fold", str(fold), expected))
-    chosen = folds if fold is None else [fold]
-    run = run_at(name, run_name or new_name(shared=fold is not None))
-    learner = None if run.experiment.exists() else _begin(run, experiment, chosen[0])
-    point_latest(run)
-    changed = difference(load_experiment(run.experiment), experiment)
-    if changed:
-        found = f"this run has other settings ({'; '.join(changed)})"
-        advice = "Go on with the settings it began with, or give the new run another name"
-        raise InputError(Problem(f"--run {run.path.name}", found, advice=advice))
-    if all(run.fit(each).finished for each in chosen):
-        print(f"The run {run.label} is finished; nothing to do.")
-        return run, 0
+    deadline = Deadline(deadline_seconds(wanted.deadline))
+    path = find_experiment(experiment_name)
+    run = _run(path.stem, wanted)
+    there = run.experiment.exists()
+    experiment = load_experiment(path, merged(settings_of(run), overrides) if there else overrides)
+    plans = _chosen(experiment, wanted)
+    learner = None if there else _begin(run, experiment, plans[0], experiment_name, overrides)
     with _warnings_kept(run):
+        take_changes(run, experiment, overrides)
+        point_latest(run)
+        if all(run.fit(plan.name).finished for plan in plans):
+            which = f"The run {run.label}" if not wanted.options else f"{', '.join(_names(plans))} of {run.label}"
+            print(f"{which} is finished; nothing to do.")
+            return run, 0
         whole = run_table(run, experiment)
-        for each in chosen:
-            fit = run.fit(each)
-            with fit.held():
+        for plan in plans:
+            fit = run.fit(plan.name)
+            with fit.held(), Interruption() as interruption:
                 if fit.finished:
                     continue
-                table = of_fold(whole, each)
-                code = _fit(run, fit, experiment, table, learner or make_learner(experiment, table))
+                table, own = of_fold(whole, plan.fold), experiment.of_fit(plan)
+                code = _fit(run, fit, own, table, learner or make_learner(own, table), interruption, deadline)
             learner = None
+            if not code and plan is not plans[-1] and deadline.near():
+                code = REQUEUE
             if code:
-                again = resume_command(run) + (f" --fold {fold}" if fold is not None else "")
+                again = " ".join([resume_command(run), *wanted.options])
                 print(f"Stopped and saved. This goes on with it:\n  {again}")
                 return run, code
     return run, 0
+
+
+def _run(experiment: str, wanted: Wanted) -> Run:
+    if not wanted.resume:
+        return run_at(experiment, wanted.run or new_name(shared=bool(wanted.options)))
+    if wanted.run is not None:
+        advice = "--resume goes on with the latest run, --run NAME with that of the name"
+        raise InputError(Problem("--resume", f"--run {wanted.run} is given too", "one of them", advice))
+    return latest_run(experiment)
+
+
+def _names(plans: Sequence[FitPlan]) -> list[str]:
+    return [plan.name for plan in plans]
+
+
+def _chosen(experiment: Experiment, wanted: Wanted) -> list[FitPlan]:
+    """The fits that are to be trained."""
+    plans, folds = experiment.fits, experiment.folds
+    if wanted.fold is not None and wanted.fit is not None:
+        raise InputError(Problem("--fit", f"--fold {wanted.fold} is given too", "one of them"))
+    if wanted.fold is not None and wanted.fold not in folds:
+        whole = "an experiment with split.folds, which this one is not"
+        raise InputError(Problem("--fold", str(wanted.fold), whole if None in folds else f"1 to {len(folds)}"))
+    if wanted.fit is not None and wanted.fit not in (names := _names(plans)):
+        advice = did_you_mean(wanted.fit, names)
+        raise InputError(Problem("--fit", f"'{wanted.fit}'", f"one of {', '.join(names)}", advice))
+    return [each for each in plans if wanted.fold in (None, each.fold) and wanted.fit in (None, each.name)]
 
 
 @contextmanager
@@ -90,26 +154,33 @@ def _warnings_kept(run: Run) -> Iterator[None]:
             handler.close()
 
 
-def _begin(run: Run, experiment: Experiment, fold: int | None) -> Learner | None:
+def _begin(
+    run: Run, experiment: Experiment, first: FitPlan, experiment_name: str, overrides: Sequence[str]
+) -> Learner | None:
     """Reads the cohort, builds what learns, prepares the scans, and only then writes the run.
 
     Returns:
-        What learns on the training part of `fold`; None if another process wrote the same run first.
+        What learns in the fit `first`; None if another process wrote the same run first.
     """
     cohort, labels = load_cohort(experiment)
-    table = with_sides(cohort.table, experiment)
+    table, notes = with_sides(cohort.table, experiment), list(cohort.notes)
+    if experiment.data.shuffle_labels:
+        table = shuffled(table, experiment.target, experiment.seed)
+        notes.append(f"{experiment.target} was shuffled among the subjects of training, and of validation")
+        print(f"note: {notes[-1]}")
     for each in experiment.folds:
         _check_sides(of_fold(table, each), experiment)
     print(_cohort_line(table), flush=True)
-    learner = make_learner(experiment, of_fold(table, fold))
+    learner = make_learner(experiment.of_fit(first), of_fold(table, first.fold))
     cached = prepare(table, experiment)
 
     def write(new: Run) -> None:
         write_text(new.experiment, dump(experiment))
         write_cohort(new, table, cached)
-        write_json(new.provenance, describe(labels, {"seed": experiment.seed, "split.seed": experiment.split.seed}))
+        seeds = {"seed": experiment.seed, "split.seed": experiment.split.seed}
+        write_json(new.provenance, describe(experiment_name, overrides, labels, seeds))
         write_text(new.requirements, installed_versions())
-        write_text(new.warnings, "".join(f"{note}\n" for note in cohort.notes))
+        write_text(new.warnings, "".join(f"{note}\n" for note in notes))
         changes = uncommitted_changes()
         if changes:
             write_text(new.uncommitted, changes)
@@ -144,14 +215,22 @@ def _cohort_line(table: pd.DataFrame) -> str:
     return f"{len(table)} scans of {table['subject'].nunique()} subjects: {sides}"
 
 
-def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learner: Learner) -> int:
+def _fit(
+    run: Run,
+    fit: Fit,
+    experiment: Experiment,
+    table: pd.DataFrame,
+    learner: Learner,
+    interruption: Interruption,
+    deadline: Deadline,
+) -> int:
     """Trains a fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
     from tfmri.evaluation.figures import best_epoch, learning_curves
     from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.collapse import Collapse
     from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
-    from tfmri.training.interruption import Interruption
+    from tfmri.training.callbacks.shuffled_labels import ShuffledLabels
     from tfmri.training.loop import Fitting, finished
     from tfmri.training.loop import train as run_loop
 
@@ -161,6 +240,7 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
     collapse = Collapse(learner.task, table[experiment.target], samples.scans)
+    chance = ShuffledLabels(learner.task, table[experiment.target], table["subject"])
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
@@ -185,8 +265,9 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         clip_norm=settings.clip_norm,
         jit=learner.jit,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
+        deadline=deadline,
         callbacks=[
-            collapse,
+            *([chance] if experiment.data.shuffle_labels else [collapse]),
             BestModel(fit.model, settings.monitor, prepared),
             History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
             Events(fit.logs, _picture(samples, train_rows, learner.augment, experiment)),
@@ -194,11 +275,10 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
     )
     write_json(fit.task, learner.task.to_config())
     write_json(fit.preparation, prepared.to_config())
-    about = _begin_or_go_on(fit) | {"devices": learner.devices, "threads": settings.threads or processors()}
+    about = _begin_or_go_on(fit, experiment, learner)
     write_json(fit.provenance, about)
     print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {fit.path}")
-    with Interruption() as interruption:
-        history = run_loop(fitting, interruption)
+    history = run_loop(fitting, interruption)
     if not finished(fitting, history):
         return interruption.exit_code
     if (number := best_epoch(history, settings.monitor)) is None:
@@ -209,17 +289,40 @@ def _fit(run: Run, fit: Fit, experiment: Experiment, table: pd.DataFrame, learne
         print(f"best epoch {number:.0f}: " + "  ".join(f"{name} {best[name]:.3f}" for name in shown))
     if collapse.last:
         log.warning("in the last epoch %s", collapse.last)
+    if chance.last:
+        print(chance.last)
     learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
     write_json(fit.provenance, about | {"ended": now()})
     return 0
 
 
-def _begin_or_go_on(fit: Fit) -> dict[str, Any]:
-    """When the fit was started, and how often again."""
+def _begin_or_go_on(fit: Fit, experiment: Experiment, learner: Learner) -> dict[str, Any]:
+    """The fit's provenance: when and on what it began, and each time it went on, with what was different then."""
+    import keras
+    import tensorflow as tf
+
+    machine: dict[str, Any] = {
+        "devices": learner.devices,
+        "threads": experiment.training.threads or processors(),
+        "xla": "on" if learner.jit else "off",
+        "reduction": experiment.training.reduction,
+        "processor": processor(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
     if not fit.provenance.exists():
-        return {"started": now(), "restarts": 0}
-    before = json.loads(fit.provenance.read_text())
-    return {"started": before["started"], "restarts": before["restarts"] + 1}
+        return {"seed": experiment.seed, "started": now(), "host": platform.node(), **machine, "restarts": []}
+    known = json.loads(fit.provenance.read_text())
+    other = {name: value for name, value in machine.items() if known[name] != value}
+    if other:
+        said = "; ".join(f"{name} {_words(value)}, not {_words(known[name])}" for name, value in other.items())
+        log.warning("%s goes on with %s: its bits may differ from those of a fit never stopped", fit.path.name, said)
+    restart = {"when": now(), "host": platform.node(), **other}
+    return known | {"restarts": [*known["restarts"], restart]}
+
+
+def _words(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: Experiment) -> Callable:
