@@ -41,5 +41,10 @@ def train(
     from tfmri.workflows.train import train as workflow
 
     settings = [*(overrides or ()), *([f"seeds={seeds}"] if seeds is not None else ())]
+    settings += ["data.shuffle_labels=true"] * shuffle_labels
+    if overfit_one_batch:
+        from tfmri.workflows.overfit import overfit_one_batch as overfit
+
+        raise typer.Exit(overfit(experiment, settings))
     _, code = workflow(experiment, settings, Wanted(run, resume, fold, fit, deadline))
     raise typer.Exit(code)
