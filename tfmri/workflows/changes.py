@@ -90,5 +90,5 @@ def _rates(fits: dict[str, Fit], before: Training, after: Training) -> Iterator[
             yield (
                 f"{name}: from epoch {len(history) + 1} on the learning rate takes the course of {after.epochs} epochs "
                 f"({after.schedule.name}): {new:.3g} at its first step, where that of {before.epochs} has {old:.3g}. "
-                f"A run of {after.epochs} epochs from its start would not end with the same weights"
+                f"What it has done followed the course of {before.epochs}: a new run of {after.epochs} would differ"
             )
