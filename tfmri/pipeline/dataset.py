@@ -86,18 +86,27 @@ def distributed(
     batch_size: int,
     strategy: tf.distribute.Strategy,
     augment: Callable | None = None,
+    accumulation: int = 1,
 ) -> Iterable:
     """The batches of `rows`, each cut into as many equal parts as there are devices; a process reads its own part.
+
+    Whatever the number of devices, they see the same samples at a time: of a batch of 8 and two micro-batches, two
+    devices get samples 0 1 4 5 and 2 3 6 7. Synchronised normalisation takes its statistics over those 0 1 2 3, as one
+    device does.
 
     One device reads the dataset as it is: what a strategy puts in between takes a second inter-op thread, and waits
     for it seconds an epoch where there is one (`training.deterministic`).
 
     Args:
-        batch_size: over all devices together, a multiple of their number; the others as `batches` takes them.
+        batch_size: over all devices together, a multiple of their number and of the micro-batches'.
+        accumulation: micro-batches into which each device cuts its part; the others as `batches` takes them.
     """
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
         return batches(samples, rows, seeds, batch_size, augment)
+    by_device = np.arange(len(rows)).reshape(-1, accumulation, replicas, batch_size // (replicas * accumulation))
+    by_device = by_device.swapaxes(1, 2).ravel()
+    rows, seeds = rows[by_device], seeds[by_device]
 
     def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
         share = batch_size // context.num_input_pipelines
