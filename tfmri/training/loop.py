@@ -185,7 +185,7 @@ def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, int
         return
     seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch, draws)
     augment = fitting.augment if fitting.augment_on == "host" else None
-    source = iter(distributed(fitting.samples, rows, seeds, size, fitting.strategy, augment))
+    source = iter(distributed(fitting.samples, rows, seeds, size, fitting.strategy, augment, fitting.accumulation))
     saved = began = monotonic()
     unread, rate_before = None, 0.0
     for step in range(position.step, fitting.steps_per_epoch):
