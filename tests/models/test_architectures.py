@@ -1,5 +1,6 @@
-"""SFCN and the small CNN: sizes against the paper and by hand, shapes, gradients, precision."""
+"""The architectures: sizes against papers, peers and by hand, shapes, gradients, precision, the options they share."""
 
+from functools import partial
 from itertools import pairwise
 
 import keras
@@ -8,11 +9,36 @@ import pytest
 import tensorflow as tf
 
 from tfmri.errors import InputError
-from tfmri.models import sfcn, small_cnn
+from tfmri.models import densenet, resnet, sfcn, small_cnn
+from tfmri.models.blocks import Layers
+from tfmri.models.registry import build_model, check_model
+from tfmri.training.step import make_train_step
 
-NARROW = {"sfcn": {"filters": (4, 6, 8, 4)}, "small_cnn": {"filters": (4, 6, 8)}}
-BUILDERS = {"sfcn": sfcn.build, "small_cnn": small_cnn.build}
-SMALLEST = {"sfcn": 8, "small_cnn": 7}
+BUILDERS = {
+    "sfcn": sfcn.build,
+    "small_cnn": small_cnn.build,
+    "resnet10": resnet.resnet10,
+    "preactivated": partial(resnet.resnet10, preactivation=True),
+    "densenet121": densenet.build,
+}
+NARROW = {
+    "sfcn": {"filters": (4, 6, 8, 4)},
+    "small_cnn": {"filters": (4, 6, 8)},
+    "resnet10": {"filters": (4, 6, 8, 8), "stem_stride": 1, "stem_pool": False},
+    "preactivated": {"filters": (4, 4, 6, 8), "stem_pool": False, "stem_stride": 1},
+    "densenet121": {"blocks": (1, 1, 1), "growth": 8, "bottleneck": 2, "stem_filters": 8, "stem_pool": False},
+}
+SMALLEST = {"sfcn": 8, "small_cnn": 7, "resnet10": 8, "preactivated": 8, "densenet121": 8}
+# Trainable parameters of MONAI 1.6.1 (torch 2.13) with spatial_dims=3, one channel, two outputs: `nets.DenseNet121`,
+# `nets.resnet10` and so on with bias_downsample=False. MONAI's default gives each of the projections before a
+# normalisation a bias, of no effect: 896 more in ResNet-10, -18 and -34, 3840 more in ResNet-50.
+MONAI = {
+    "resnet10": 14_356_546,
+    "resnet18": 33_161_026,
+    "resnet34": 63_470_658,
+    "resnet50": 46_159_170,
+    "densenet121": 11_244_674,
+}
 
 
 def count(variables) -> int:
@@ -47,9 +73,120 @@ def test_the_small_cnn_has_as_many_parameters_as_one_counts_by_hand():
     assert count(small_cnn.build((56, 64, 56, 1), 2).trainable_variables) == convolutions + normalisations + 96 * 2 + 2
 
 
-@pytest.mark.parametrize("shape", [(16, 24, 17, 1), (20, 16, 16, 2)])
+@pytest.fixture(scope="module")
+def resnet18():
+    return resnet.resnet18((64, 64, 64, 1), 2)
+
+
+@pytest.fixture(scope="module")
+def densenet121():
+    return densenet.build((64, 64, 64, 1), 2)
+
+
+def parameters_of_resnet(depth, filters=(64, 128, 256, 512), preactivation=False, outputs=2):
+    """Counted by hand: kernels, two numbers per normalised feature, the linear layer."""
+    bottleneck, features = depth == 50, filters[0]
+    units = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
+    total = 343 * features + 2 * features
+    for stage, (width, repeats) in enumerate(zip(filters, units, strict=True)):
+        last = 4 * width if bottleneck else width
+        for unit in range(repeats):
+            inside = [features, width, width, last] if bottleneck else [features, width, last]
+            cubes = [1, 27, 1] if bottleneck else [27, 27]
+            total += sum(size * a * b for size, (a, b) in zip(cubes, pairwise(inside), strict=True))
+            total += 2 * sum(inside[:-1] if preactivation else inside[1:])
+            if preactivation and stage == unit == 0:
+                total -= 2 * features  # the stem's normalisation is this one
+            if features != last or (stage > 0 and unit == 0):
+                total += features * last + (0 if preactivation else 2 * last)
+            features = last
+    return total + (2 * features if preactivation else 0) + features * outputs + outputs
+
+
+def parameters_of_densenet(growth, stem, bottleneck=4, outputs=2):
+    """Counted by hand, as above."""
+    total, features = 343 * stem + 2 * stem, stem
+    for block, layers in enumerate((6, 12, 24, 16)):
+        if block:
+            total += 2 * features + features * (features // 2)
+            features //= 2
+        for _ in range(layers):
+            inside = bottleneck * growth
+            total += 2 * features + features * inside + 2 * inside + 27 * inside * growth
+            features += growth
+    return total + 2 * features + features * outputs + outputs
+
+
+def test_resnet_18_and_densenet_121_have_as_many_parameters_as_those_of_monai(resnet18, densenet121):
+    assert count(resnet18.trainable_variables) == MONAI["resnet18"]
+    assert count(densenet121.trainable_variables) == MONAI["densenet121"] == parameters_of_densenet(32, 64)
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+@pytest.mark.parametrize("depth", [10, 18, 34, 50])
+def test_resnet_has_as_many_parameters_as_one_counts_by_hand_and_monai_has(depth, preactivation):
+    filters = (2, 3, 4, 5)
+    model = build_model(f"resnet{depth}", (32, 32, 32, 1), 2, filters=filters, preactivation=preactivation)
+    assert count(model.trainable_variables) == parameters_of_resnet(depth, filters, preactivation)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D)]
+    assert sum("shortcut" not in layer.name for layer in convolutions) + 1 == depth  # with the linear layer
+    default = check_model(f"resnet{depth}", {})["filters"]
+    assert parameters_of_resnet(depth, default) == MONAI[f"resnet{depth}"]
+
+
+def test_densenet_121_has_121_layers_besides_normalisation(densenet121):
+    kinds = keras.layers.Conv3D | keras.layers.Dense
+    assert sum(isinstance(layer, kinds) for layer in densenet121.layers) == 121
+
+
+@pytest.mark.parametrize(
+    ("preactivation", "unit"),
+    [
+        (False, ["Conv3D", "BatchNormalization", "ReLU", "Conv3D", "BatchNormalization", "Add", "ReLU"]),
+        (True, ["BatchNormalization", "ReLU", "Conv3D", "BatchNormalization", "ReLU", "Conv3D", "Add"]),
+    ],
+)
+def test_the_order_in_a_residual_unit_is_that_of_its_paper(preactivation, unit, resnet18):
+    model = resnet18
+    if preactivation:
+        model = resnet.resnet18((32, 32, 32, 1), 2, filters=(4, 4, 4, 4), preactivation=True)
+    layers = [layer for layer in model.layers if layer.name.startswith("stage1_unit2_")]
+    assert [type(layer).__name__ for layer in layers] == unit
+    kinds = [type(layer).__name__ for layer in model.layers[-5:]]
+    assert kinds[:2] == (["BatchNormalization", "ReLU"] if preactivation else ["Add", "ReLU"])
+
+
+def test_the_usual_stem_leaves_2_voxels_of_64(resnet18, densenet121):
+    for stage, (size, width) in enumerate([(16, 64), (8, 128), (4, 256), (2, 512)], start=1):
+        assert resnet18.get_layer(f"stage{stage}_unit2_relu").output.shape == (None, size, size, size, width)
+        layers, features = [(6, 256), (12, 512), (24, 1024), (16, 1024)][stage - 1]
+        assert densenet121.get_layer(f"block{stage}_layer{layers}_concat").output.shape == (None, *[size] * 3, features)
+
+
+@pytest.mark.parametrize(
+    ("stem", "left"), [({"stem_stride": 1}, 4), ({"stem_pool": False}, 4), ({"stem_stride": 1, "stem_pool": False}, 8)]
+)
+def test_the_stem_sets_the_size_of_the_features(stem, left):
+    residual = resnet.resnet10((64, 64, 64, 1), 2, filters=(4, 4, 4, 4), **stem)
+    dense = densenet.build((64, 64, 64, 1), 2, blocks=(1, 1, 1, 1), **stem)
+    assert residual.get_layer("mean").input.shape[1:4] == dense.get_layer("mean").input.shape[1:4] == (left,) * 3
+
+
+def test_odd_shapes_are_rounded_up_by_resnet_and_down_by_the_transitions_of_densenet():
+    shape = (65, 80, 79, 1)
+    assert resnet.resnet10(shape, 2, filters=(4,) * 4).get_layer("mean").input.shape[1:4] == (3, 3, 3)
+    assert densenet.build(shape, 2, blocks=(1,) * 4).get_layer("mean").input.shape[1:4] == (2, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_at_their_usual_stem_resnet_and_densenet_refuse_less_than_32_voxels(name):
+    with pytest.raises(InputError, match=r"\[31, 64, 64\].*too small.*at least \[32, 32, 32\]"):
+        build_model(name, (31, 64, 64, 1), 1)
+
+
 @pytest.mark.parametrize("name", BUILDERS)
-def test_gradients_reach_every_trainable_variable(name, shape):
+def test_gradients_reach_every_trainable_variable(name):
+    shape = (17, 24, 16, 2)
     keras.utils.set_random_seed(1)
     model = BUILDERS[name](shape, 3, dropout=0.0, **NARROW[name])
     images = tf.random.stateless_normal((4, *shape), (1, 2))
@@ -88,30 +225,137 @@ def test_an_image_of_nothing_gives_the_initial_bias(name):
     np.testing.assert_allclose(output, [[0.5, -1.0, 2.0]] * 2, atol=1e-6)
 
 
+@pytest.mark.parametrize(("policy", "norm"), [("mixed_bfloat16", "batch"), ("mixed_float16", "group")])
 @pytest.mark.parametrize("name", BUILDERS)
-def test_the_output_is_float32_under_mixed_precision(name):
+def test_the_output_is_float32_and_finite_under_mixed_precision(name, policy, norm):
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_dtype_policy(policy)
     try:
-        model = BUILDERS[name]((16, 16, 16, 1), 2, **NARROW[name])
+        model = BUILDERS[name]((16, 16, 16, 1), 2, norm=norm, groups=2, **NARROW[name])
     finally:
         keras.config.set_dtype_policy(before)
-    assert model.get_layer(index=1).compute_dtype == "bfloat16"
-    assert model(np.zeros((1, 16, 16, 16, 1), np.float32)).dtype == tf.float32
+    low = policy.removeprefix("mixed_")
+    assert {model.get_layer(index=1).compute_dtype, model.get_layer("mean").input.dtype} == {low}
+    assert model.outputs[0].dtype == "float32"
+    if low == "float16" and any("pool" in layer.name for layer in model.layers):
+        return  # TensorFlow pools no float16 in three dimensions on a CPU
+    output = model(np.random.default_rng(0).normal(size=(2, 16, 16, 16, 1)).astype(np.float32), training=True)
+    assert output.dtype == tf.float32 and np.isfinite(output).all()
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_normalisation_follows_the_options(name):
-    model = BUILDERS[name]((16, 16, 16, 1), 2, synchronized=True, momentum=0.8, epsilon=0.01, **NARROW[name])
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert [(layer.synchronized, layer.momentum, layer.epsilon) for layer in layers] == [(True, 0.8, 0.01)] * len(
-        NARROW[name]["filters"]
+    given = {"synchronized": True, "momentum": 0.8, "epsilon": 0.01}
+    model = BUILDERS[name]((16, 16, 16, 1), 2, **given, **NARROW[name])
+    layers = [layer for layer in model.layers if layer.name.endswith("_norm")]
+    assert len(layers) >= 3
+    assert all((layer.synchronized, layer.momentum, layer.epsilon) == (True, 0.8, 0.01) for layer in layers)
+    model = BUILDERS[name]((16, 16, 16, 1), 2, norm="group", groups=2, epsilon=0.01, **NARROW[name])
+    assert len(layers) == sum(layer.name.endswith("_norm") for layer in model.layers)
+    assert all(
+        (type(layer), layer.groups, layer.epsilon) == (keras.layers.GroupNormalization, 2, 0.01)
+        for layer in model.layers
+        if layer.name.endswith("_norm")
     )
 
 
+@pytest.mark.parametrize(
+    ("norm", "groups", "grouped", "axes"),
+    [
+        ("batch", 8, (3, 4, 5, 2, 6, 1), (0, 1, 2, 3)),
+        ("group", 3, (3, 4, 5, 2, 3, 2), (1, 2, 3, 5)),
+        ("instance", 8, (3, 4, 5, 2, 6, 1), (1, 2, 3)),
+    ],
+)
+def test_a_normalisation_is_that_of_numpy(norm, groups, grouped, axes):
+    random = np.random.default_rng(0)
+    images = random.normal(2, 3, (3, 4, 5, 2, 6)).astype(np.float32)
+    gamma, beta = random.normal(size=(2, 6)).astype(np.float32)
+    image = keras.Input(images.shape[1:])
+    model = keras.Model(image, Layers(norm, groups, epsilon=0.1).normalise(image, "some"))
+    layer = model.get_layer("some_norm")
+    layer.gamma.assign(gamma)
+    layer.beta.assign(beta)
+    values = images.astype(np.float64).reshape(grouped)
+    mean, variance = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
+    expected = ((values - mean) / np.sqrt(variance + 0.1)).reshape(images.shape) * gamma + beta
+    np.testing.assert_allclose(model(images, training=True), expected, atol=1e-5)
+
+
+def test_only_batch_normalisation_looks_across_the_batch():
+    random = np.random.default_rng(0)
+    images = random.normal(size=(3, 16, 16, 16, 1)).astype(np.float32)
+    other = np.concatenate([images[:1], random.normal(3, 2, size=(2, 16, 16, 16, 1)).astype(np.float32)])
+    for norm, depends in {"batch": True, "group": False, "instance": False}.items():
+        model = small_cnn.build((16, 16, 16, 1), 2, filters=(4, 6), dropout=0.0, norm=norm, groups=2)
+        difference = np.abs(model(images, training=True)[0] - model(other, training=True)[0]).max()
+        assert (difference > 1e-3) == depends, norm
+
+
+def test_groups_that_do_not_divide_the_features_and_single_values_are_refused():
+    with pytest.raises(InputError, match=r"model\.groups: 8, and block2 has 58 features"):
+        sfcn.build((64, 64, 64, 1), 2, filters=(8, 58, 8), norm="group")
+    options = {"filters": (4, 4, 4, 8), "norm": "instance"}
+    with pytest.raises(InputError, match=r"model\.norm: instance, and stage4_unit1_shortcut has one voxel"):
+        resnet.resnet10((32, 32, 32, 1), 2, **options)
+    group = resnet.resnet10((32, 32, 32, 1), 2, **options | {"norm": "group", "groups": 4})
+    assert group.get_layer("mean").input.shape == (None, 1, 1, 1, 8)
+
+
 @pytest.mark.parametrize("name", BUILDERS)
-def test_a_saved_model_predicts_the_same(name, tmp_path):
-    model = BUILDERS[name]((16, 16, 16, 1), 2, initial_bias=[1.0, -1.0], **NARROW[name])
+def test_l2_is_its_weight_times_the_squares_of_all_kernels_and_of_nothing_else(name):
+    model = BUILDERS[name]((16, 16, 16, 1), 2, l2=0.01, **NARROW[name])
+    with tf.GradientTape() as tape:
+        penalty = tf.add_n(model.losses)
+    kernels = [each.numpy() for each in model.trainable_variables if each.name == "kernel"]
+    assert len(kernels) == sum(isinstance(each, keras.layers.Conv3D | keras.layers.Dense) for each in model.layers)
+    np.testing.assert_allclose(penalty, 0.01 * sum((each.astype(np.float64) ** 2).sum() for each in kernels), rtol=1e-5)
+    gradients = tape.gradient(penalty, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        if variable.name == "kernel":
+            np.testing.assert_allclose(gradient, 0.02 * variable.numpy(), rtol=1e-5)
+        else:
+            assert gradient is None
+    assert not BUILDERS[name]((16, 16, 16, 1), 2, **NARROW[name]).losses
+
+
+def test_the_training_step_takes_the_gradient_of_l2_and_tells_its_penalty():
+    class Nothing:
+        def loss(self, target, output):
+            return 0.0 * output[:, 0]
+
+    model = small_cnn.build((8, 8, 8, 1), 2, filters=(3, 4), l2=0.01)
+    optimizer = keras.optimizers.SGD(0.5)
+    optimizer.build(model.trainable_variables)
+    before = [each.numpy() for each in model.trainable_variables]
+    penalty = float(tf.add_n(model.losses))
+    step = make_train_step(model, optimizer, Nothing(), tf.distribute.get_strategy(), 4, accumulation=2)
+    batch = {
+        "image": tf.ones((4, 8, 8, 8, 1)), "target": tf.zeros(4), "weight": tf.ones(4), "row": tf.range(4),
+    }  # fmt: skip
+    found = step(batch, tf.constant(0.5), tf.constant([1, 2]), tf.constant(0))
+    np.testing.assert_allclose(found["penalty"], penalty, rtol=1e-6)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        shrunk = old * (1 - 0.5 * 0.02) if variable.name == "kernel" else old
+        np.testing.assert_allclose(variable, shrunk, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_equal_seeds_give_equal_weights_and_others_give_others(name):
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        model = BUILDERS[name]((16, 16, 16, 1), 2, **NARROW[name])
+        return [each.numpy() for each in model.trainable_variables if each.name == "kernel"]
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(("name", "norm"), zip(BUILDERS, ["batch", "instance", "group", "batch", "group"], strict=True))
+def test_a_saved_model_predicts_the_same(name, norm, tmp_path):
+    options = {"norm": norm, "groups": 2, "l2": 0.01, **NARROW[name]}
+    model = BUILDERS[name]((16, 16, 16, 1), 2, initial_bias=[1.0, -1.0], **options)
     images = np.random.default_rng(0).normal(size=(3, 16, 16, 16, 1)).astype(np.float32)
     model(images, training=True)  # moves the running averages
     model.save(tmp_path / "model.keras")

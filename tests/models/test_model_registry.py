@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tfmri.errors import InputError
-from tfmri.models.registry import build_model, check_model
+from tfmri.models.registry import MODELS, build_model, check_model
 
 OWN = """
 import keras
@@ -52,7 +52,23 @@ def own_module(tmp_path, monkeypatch):
 
 def test_options_take_the_types_of_the_builder():
     options = check_model("sfcn", {"filters": [8, 16, 4], "dropout": 0})
-    assert options == {"filters": (8, 16, 4), "dropout": 0.0, "momentum": 0.9, "epsilon": 1e-5}
+    assert options == {
+        "filters": (8, 16, 4),
+        "dropout": 0.0,
+        "norm": "batch",
+        "groups": 8,
+        "l2": 0.0,
+        "momentum": 0.9,
+        "epsilon": 1e-5,
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_shared_options_are_those_of_every_architecture(name):
+    shared = {"norm": "group", "groups": 4, "l2": 1e-4, "dropout": 0.25, "momentum": 0.95, "epsilon": 1e-3}
+    options = check_model(name, shared)
+    assert shared.items() <= options.items()
+    assert "depth" not in options
 
 
 def test_a_model_is_built_by_name():
@@ -75,6 +91,12 @@ def test_a_model_is_built_by_name():
         ("sfcn", {"momentum": float("nan")}, r"model\.momentum: found nan\. Input should be a finite number"),
         ("sfcn", {"filters": "wide"}, r"model\.filters: found 'wide'"),
         ("sfcn", {"filters": []}, r"model\.filters: found"),
+        ("resnet18", {"filters": [8, 16, 32]}, r"model\.filters\.3: missing"),
+        ("resnet18", {"stem_stride": 3}, r"model\.stem_stride: found 3"),
+        ("resnet18", {"preactivaton": True}, r"Did you mean 'preactivation'\?"),
+        ("densenet", {}, r"unknown name 'densenet'\. Did you mean 'densenet121'\?"),
+        ("sfcn", {"norm": "layer"}, r"model\.norm: found 'layer'\. Input should be 'batch', 'group' or 'instance'"),
+        ("sfcn", {"l2": -1}, r"model\.l2: found -1"),
         ("sfcn", {"initial_bias": [0.0]}, r"model\.initial_bias: unknown option"),
         ("sfcn", {"dropuot": 0.1, "momentum": "high"}, r"2 problems:(.|\n)*dropuot(.|\n)*momentum"),
     ],

@@ -1,10 +1,11 @@
-"""What the architectures share: the check of the input's shape, batch normalisation, and the head.
+"""What the architectures share: the check of the input's shape, and their layers with the options common to all.
 
 Input is `image`, (batch, x, y, z, channel); output is linear, (batch, outputs), float32 whatever the precision policy.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     import keras
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
+Norm = Literal["batch", "group", "instance"]
 
 
 def image_input(shape: Sequence[int], smallest: int, model: str) -> "keras.KerasTensor":
@@ -22,7 +26,7 @@ def image_input(shape: Sequence[int], smallest: int, model: str) -> "keras.Keras
 
     Args:
         shape: (x, y, z, channel).
-        smallest: the fewest voxels along an axis that the model's pooling leaves anything of.
+        smallest: the fewest voxels along an axis that the model can scale down as often as it does.
         model: its name, for the message.
 
     Raises:
@@ -31,36 +35,106 @@ def image_input(shape: Sequence[int], smallest: int, model: str) -> "keras.Keras
     import keras
 
     if min(shape[:3]) < smallest:
-        found = f"{list(shape[:3])} is too small for the model '{model}', whose pooling would leave nothing"
-        advice = "Take a finer image.spacing with a larger image.shape, or a model with fewer stages (model.filters)."
+        found = f"{list(shape[:3])} is too small for the model '{model}', which would scale it down to nothing"
+        advice = "Take a finer image.spacing with a larger image.shape, or a model that scales down less"
         raise InputError(Problem("image.shape", found, f"at least {[smallest] * 3}", advice))
     return keras.Input(tuple(shape), name="image")
 
 
-def batch_norm(x: Any, synchronized: bool, momentum: float, epsilon: float, name: str) -> Any:
-    """Batch normalisation over all axes but the last. `momentum` is the share of the old running average kept."""
-    import keras
-
-    return keras.layers.BatchNormalization(
-        synchronized=synchronized, momentum=momentum, epsilon=epsilon, name=f"{name}_norm"
-    )(x)
-
-
-def head(x: Any, outputs: int, dropout: float, initial_bias: Sequence[float] | None) -> Any:
-    """Mean over space, dropout, a linear layer: (batch, x, y, z, features) to (batch, outputs) float32.
+@dataclass(frozen=True)
+class Layers:
+    """The layers of an architecture, with the options that all architectures share.
 
     Args:
-        x: the last feature maps.
-        outputs: length of the output.
-        dropout: share of the features dropped while training.
-        initial_bias: (outputs,) the output's bias to start from, zeros where None.
+        norm: `batch` (Ioffe & Szegedy 2015), `group` (Wu & He 2018), or `instance` (Ulyanov et al. 2016), which is
+            `group` with as many groups as features; the last two do not look across the batch.
+        groups: of `group`; has to divide the number of features of every layer.
+        l2: weight of the sum of the squares of all kernels in the loss; biases and normalisation have no part in it.
+        synchronized: batch statistics over all replicas.
+        momentum: of `batch`: share of the old running average kept at each step; 0.9 is what PyTorch calls 0.1.
+        epsilon: added to the variance.
     """
-    import keras
 
-    x = keras.layers.GlobalAveragePooling3D(dtype="float32", name="mean")(x)
-    x = keras.layers.Dropout(dropout, dtype="float32", name="dropout")(x)
-    linear = keras.layers.Dense(outputs, dtype="float32", name="head")
-    x = linear(x)
-    if initial_bias is not None:
-        linear.bias.assign([float(value) for value in initial_bias])
-    return x
+    norm: Norm = "batch"
+    groups: int = 8
+    l2: float = 0.0
+    synchronized: bool = False
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    def convolution(self, x: Any, width: int, kernel: int, name: str, stride: int = 1, bias: bool = False) -> Any:
+        """Convolution `kernel`³ to `width` features, padded with zeros to ceil(size / stride).
+
+        Without a bias unless asked for: the normalisation that follows has one.
+        """
+        import keras
+
+        return keras.layers.Conv3D(
+            width,
+            kernel,
+            strides=stride,
+            padding="same",
+            use_bias=bias,
+            kernel_initializer="he_normal",
+            kernel_regularizer=self._penalty(),
+            name=f"{name}_conv",
+        )(x)
+
+    def normalise(self, x: Any, name: str) -> Any:
+        """Normalisation with a learnt scale and shift for each feature.
+
+        Raises:
+            InputError: features that the groups do not divide, or a single value to take mean and variance of.
+        """
+        import keras
+
+        if self.norm == "batch":
+            options = {"synchronized": self.synchronized, "momentum": self.momentum, "epsilon": self.epsilon}
+            return keras.layers.BatchNormalization(**options, name=f"{name}_norm")(x)
+        *space, width = x.shape[1:]
+        groups = self.groups if self.norm == "group" else width
+        if width % groups:
+            found = f"{groups}, and {name} has {width} features"
+            raise InputError(Problem("model.groups", found, "a divisor of every layer's number of features"))
+        if groups == width and set(space) == {1}:
+            found = f"{self.norm}, and {name} has one voxel to normalise for each group of features"
+            advice = "Take a larger image.shape, or another model.norm"
+            raise InputError(Problem("model.norm", found, "two values or more", advice))
+        return keras.layers.GroupNormalization(groups, epsilon=self.epsilon, name=f"{name}_norm")(x)
+
+    def activate(self, x: Any, name: str) -> Any:
+        """Normalisation and ReLU."""
+        import keras
+
+        return keras.layers.ReLU(name=f"{name}_relu")(self.normalise(x, name))
+
+    def stem(self, x: Any, width: int, stride: int, pool: bool) -> Any:
+        """The beginning of ResNet and DenseNet: convolution 7³, normalisation, ReLU, and max pooling 3³ by two."""
+        import keras
+
+        x = self.activate(self.convolution(x, width, 7, "stem", stride), "stem")
+        return keras.layers.MaxPooling3D(3, strides=2, padding="same", name="stem_pool")(x) if pool else x
+
+    def head(self, x: Any, outputs: int, dropout: float, initial_bias: Sequence[float] | None) -> Any:
+        """Mean over space, dropout, a linear layer: (batch, x, y, z, features) to (batch, outputs) float32.
+
+        Args:
+            x: the last feature maps.
+            outputs: length of the output.
+            dropout: share of the features dropped while training.
+            initial_bias: (outputs,) the output's bias to start from, zeros where None.
+        """
+        import keras
+
+        x = keras.layers.GlobalAveragePooling3D(dtype="float32", name="mean")(x)
+        x = keras.layers.Dropout(dropout, dtype="float32", name="dropout")(x)
+        linear = keras.layers.Dense(outputs, kernel_regularizer=self._penalty(), dtype="float32", name="head")
+        x = linear(x)
+        if initial_bias is not None:
+            linear.bias.assign([float(value) for value in initial_bias])
+        return x
+
+    def _penalty(self) -> Any:
+        import keras
+
+        return keras.regularizers.L2(self.l2) if self.l2 else None

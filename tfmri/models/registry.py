@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MODELS = {
     "sfcn": "tfmri.models.sfcn:build",
     "small_cnn": "tfmri.models.small_cnn:build",
+    **{f"resnet{depth}": f"tfmri.models.resnet:resnet{depth}" for depth in (10, 18, 34, 50)},
+    "densenet121": "tfmri.models.densenet:build",
 }
 SET_BY_PROGRAM = ("synchronized", "initial_bias")
 

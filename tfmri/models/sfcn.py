@@ -8,7 +8,7 @@ linear map (the paper's convolution 1³ of one remaining voxel). With 40 outputs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfmri.models.blocks import Fraction, Widths, batch_norm, head, image_input
+from tfmri.models.blocks import Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +20,9 @@ def build(
     *,
     filters: Widths = (32, 64, 128, 256, 256, 64),
     dropout: Fraction = 0.5,
+    norm: Norm = "batch",
+    groups: Count = 8,
+    l2: NotNegative = 0.0,
     synchronized: bool = False,
     momentum: Fraction = 0.9,
     epsilon: float = 1e-5,
@@ -32,9 +35,8 @@ def build(
         outputs: length of the linear output: bins of age (40 in the paper), classes, or 1.
         filters: of each block; the last is the one without pooling. The paper's sex model: 28, 58, 128, 256, 256, 64.
         dropout: share of the features dropped before the output.
-        synchronized: batch statistics over all replicas.
-        momentum: share of the old running average kept at each step; 0.9 is what PyTorch calls 0.1.
-        epsilon: added to the variance; 1e-5 is PyTorch's, for which the published weights were made.
+        norm, groups, l2, synchronized, momentum, epsilon: see `tfmri.models.blocks.Layers`. An epsilon of 1e-5 is
+            PyTorch's, for which the published weights were made.
         initial_bias: (outputs,) bias of the output to start from.
 
     Raises:
@@ -42,16 +44,15 @@ def build(
     """
     import keras
 
+    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon)
     image = image_input(shape, 2 ** (len(filters) - 1), "sfcn")
     x = image
     for number, width in enumerate(filters, start=1):
         pooled = number < len(filters)
         name = f"block{number}"
-        x = keras.layers.Conv3D(
-            width, 3 if pooled else 1, padding="same", kernel_initializer="he_normal", name=f"{name}_conv"
-        )(x)
-        x = batch_norm(x, synchronized, momentum, epsilon, name)
+        x = layers.convolution(x, width, 3 if pooled else 1, name, bias=True)
+        x = layers.normalise(x, name)
         if pooled:
             x = keras.layers.MaxPooling3D(2, name=f"{name}_pool")(x)
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return keras.Model(image, head(x, outputs, dropout, initial_bias), name="sfcn")
+    return keras.Model(image, layers.head(x, outputs, dropout, initial_bias), name="sfcn")

@@ -9,7 +9,7 @@ mean pooling (phantom, sex, 80 scans not trained on: 0.93 after 16 epochs agains
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfmri.models.blocks import Fraction, Widths, batch_norm, head, image_input
+from tfmri.models.blocks import Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +21,9 @@ def build(
     *,
     filters: Widths = (24, 48, 96, 96),
     dropout: Fraction = 0.3,
+    norm: Norm = "batch",
+    groups: Count = 8,
+    l2: NotNegative = 0.0,
     synchronized: bool = False,
     momentum: Fraction = 0.9,
     epsilon: float = 1e-3,
@@ -33,9 +36,7 @@ def build(
         outputs: length of the linear output.
         filters: of the first convolution and of each stage.
         dropout: share of the features dropped before the output.
-        synchronized: batch statistics over all replicas.
-        momentum: share of the old running average kept at each step.
-        epsilon: added to the variance.
+        norm, groups, l2, synchronized, momentum, epsilon: see `tfmri.models.blocks.Layers`.
         initial_bias: (outputs,) bias of the output to start from.
 
     Raises:
@@ -43,21 +44,13 @@ def build(
     """
     import keras
 
+    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon)
     image = image_input(shape, 2 ** len(filters) - 1, "small_cnn")
     x = image
     for number, width in enumerate(filters, start=1):
         name = f"stage{number}"
-        x = keras.layers.Conv3D(
-            width,
-            kernel_size=5 if number == 1 else 3,
-            strides=2 if number == 1 else 1,
-            padding="same",
-            use_bias=False,  # the normalisation that follows has one
-            kernel_initializer="he_normal",
-            name=f"{name}_conv",
-        )(x)
+        x = layers.convolution(x, width, 5 if number == 1 else 3, name, stride=2 if number == 1 else 1)
         if number < len(filters):
             x = keras.layers.MaxPooling3D(2, name=f"{name}_pool")(x)
-        x = batch_norm(x, synchronized, momentum, epsilon, name)
-        x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return keras.Model(image, head(x, outputs, dropout, initial_bias), name="small_cnn")
+        x = layers.activate(x, name)
+    return keras.Model(image, layers.head(x, outputs, dropout, initial_bias), name="small_cnn")
