@@ -32,7 +32,9 @@ def test_predictions_that_tell_nobody_apart_are_said_in_a_sentence(task, truth):
 def test_the_sentence_says_what_was_predicted_and_what_is_true():
     classes = make_task("classification", SEX)
     said = one_answer(classes, SEX, np.tile([0.0, 1.0], (10, 1)))
-    assert "'m', where there are 5 f, 5 m" in said and "training.sampling=balanced" in said
+    assert "'m', where there are 5 f, 5 m" in said and "balanced" not in said
+    uneven = pd.Series(["f"] * 2 + ["m"] * 8)
+    assert "training.sampling=balanced" in one_answer(classes, uneven, np.tile([0.0, 1.0], (10, 1)))
     number = make_task("regression", AGE)
     said = one_answer(number, AGE, np.full((10, 1), 0.5) + np.linspace(-0.02, 0.02, 10)[:, None])
     assert f"{0.5 * number.sd + number.mean:.3g} with a standard deviation of 0.22" in said and "truth is 17" in said
@@ -69,4 +71,4 @@ def test_scans_whose_output_is_no_number_are_named(caplog):
     outputs[[2, 5]] = np.nan
     with caplog.at_level(logging.WARNING, logger="tfmri"):
         Collapse(task, SEX, SCANS).on_validation(np.arange(10), outputs)
-    assert "no number for the validation scans sub-2, sub-5" in caplog.text
+    assert "no number for sub-2, sub-5: look at these scans" in caplog.text

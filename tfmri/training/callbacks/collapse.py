@@ -11,6 +11,7 @@ from tfmri.training.callbacks.state import StatefulCallback
 
 ROUNDING = 1e-5  # of the outputs' size: outputs that differ by less are the same
 NARROW = 0.05  # of the truth's standard deviation: predictions that spread less tell nobody apart
+RARE = 0.5  # of the scans of the commonest class
 log = logging.getLogger(__name__)
 
 
@@ -41,11 +42,12 @@ class Collapse(StatefulCallback):
             return
         if not finite.all():
             self.said = True
-            scans = ", ".join(self.scans[rows][~finite])
+            which = "any validation scan" if not finite.any() else ", ".join(self.scans[rows][~finite])
             log.warning(
-                "epoch %d: the model's output is no number for the validation scans %s: look at them (tfmri preview)",
+                "epoch %d: the model's output is no number for %s: %s",
                 self.epoch + 1,
-                scans,
+                which,
+                "look at these scans (tfmri preview)" if finite.any() else "usually the learning rate is far too high",
             )
         elif same_outputs(outputs):
             self.said = True
@@ -88,11 +90,10 @@ def one_answer(task: Task, truth: pd.Series, outputs: np.ndarray) -> str:
     if not pd.api.types.is_numeric_dtype(predicted):
         if predicted.nunique() > 1:
             return ""
-        shares = ", ".join(f"{count} {name}" for name, count in truth.value_counts().items())
-        return (
-            f"the model takes {scans} for '{predicted.iloc[0]}', where there are {shares}. {advice}; "
-            "if classes are rare, try training.sampling=balanced"
-        )
+        counts = truth.value_counts()
+        rare = "; for rare classes, try training.sampling=balanced" if counts.min() < RARE * counts.max() else ""
+        shares = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return f"the model takes {scans} for '{predicted.iloc[0]}', where there are {shares}. {advice}{rare}"
     spread, of_truth = float(np.std(predicted)), float(np.std(truth.astype(float)))
     if spread >= NARROW * of_truth:
         return ""
