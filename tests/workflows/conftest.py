@@ -1,8 +1,6 @@
 """The small cohort in a folder of its own, and the program called as from a shell."""
 
-import subprocess
-import sys
-
+import program
 import pytest
 from cohort_of_balls import write_cohort
 
@@ -26,8 +24,7 @@ def tfmri():
     """Calls the command line, in a process of its own as from a shell; gives its exit code and what it said."""
 
     def call(*arguments: str) -> tuple[int, str]:
-        program = [sys.executable, "-c", "from tfmri.cli import main; main()"]
-        done = subprocess.run([*program, *arguments], capture_output=True, text=True)
+        done = program.tfmri(*arguments)
         return done.returncode, done.stdout + done.stderr
 
     return call
