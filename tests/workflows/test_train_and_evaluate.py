@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohort_of_balls import write_cohort
+from program import tfmri
+
+from tfmri.machine import processors
 
 PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True)
+    done = tfmri(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -91,10 +95,29 @@ def test_a_finished_run_is_left_alone_and_one_with_other_settings_is_refused(tra
     folder, _ = trained
     history = folder / "runs" / "small" / "first" / "fits" / "whole" / "history.csv"
     before = history.read_bytes(), history.stat().st_mtime_ns
-    assert "finished; nothing to do" in run("train", "small.yaml", "--run", "first")
-    said = run("train", "small.yaml", "--run", "first", "--set", "training.epochs=2", code=2)
-    assert "training.epochs: 1 -> 2" in said
+    assert "finished; nothing to do" in run("train", "small.yaml", "--resume")
+    said = run("train", "small.yaml", "--run", "first", "--set", "training.batch_size=2", code=2)
+    assert "training.batch_size: 4 -> 2" in said
     assert (history.read_bytes(), history.stat().st_mtime_ns) == before
+
+
+def test_a_finished_run_given_more_epochs_goes_on_and_says_what_is_different(trained):
+    root = Path("runs/small")
+    shutil.copytree(root / "first", root / "longer")
+    try:
+        more = ["--set", "training.epochs=2", "--set", "training.threads=1"]
+        said = run("train", "small.yaml", "--run", "longer", *more)
+        assert "training.epochs: 1 -> 2; training.threads: None -> 1" in said and "epoch 2/2" in said
+        warned = (root / "longer" / "warnings.log").read_text()
+        for each in (said, warned):
+            assert "from epoch 2 on the learning rate takes the course of 2 epochs (cosine)" in each
+            assert "goes on with threads 1" in each or processors() == 1
+        before, after = (pd.read_csv(root / name / "fits/whole/history.csv") for name in ("first", "longer"))
+        assert list(after["epoch"]) == [1, 2]
+        pd.testing.assert_frame_equal(before, after.iloc[:1], check_exact=True)
+        assert "finished; nothing to do" in run("train", "small.yaml", "--run", "longer")  # it remembers its --set
+    finally:
+        shutil.rmtree(root / "longer")
 
 
 def test_a_scan_that_changed_since_the_run_began_is_not_evaluated(trained):
@@ -131,8 +154,8 @@ def test_an_unfinished_run_is_not_evaluated_and_an_unknown_one_is_named(cohort):
     assert "no run of that name" in run("evaluate", "small/latest", code=2)
 
 
-def test_ctrl_c_saves_and_the_command_it_prints_goes_on_to_the_same_weights(cohort):
-    settings = ["small.yaml", "--set", "training.epochs=4"]
+def test_a_run_stopped_by_ctrl_c_and_by_its_deadline_ends_as_one_never_stopped(cohort):
+    settings = ["small.yaml", "--set", "training.epochs=3", "--set", "augment=none"]
     run("train", *settings, "--run", "whole")
     process = subprocess.Popen(
         [*PROGRAM, "train", *settings, "--run", "stopped"],
@@ -144,56 +167,80 @@ def test_ctrl_c_saves_and_the_command_it_prints_goes_on_to_the_same_weights(coho
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if line.startswith("epoch 1/4"):
+        if line.startswith("epoch 1/3"):
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130, lines
     *_, said, command = lines
     assert "Stopped and saved" in said
     assert "not ended" in run("evaluate", "small/stopped", code=2)
+    said = run("train", "small.yaml", "--resume", "--deadline", "0:00:01", code=99)  # after a step: no time is left
+    again = next(line for line in said.splitlines() if "--run stopped" in line)
     _, *arguments = shlex.split(command)
-    assert arguments == ["train", *settings, "--run", "stopped"]
+    assert arguments == shlex.split(again)[1:] == ["train", "small.yaml", "--run", "stopped"]
     run(*arguments)
-    whole, stopped = (
-        np.load(sorted(Path("runs/small").glob(f"{name}/fits/whole/checkpoints/*.npz"))[-1])
-        for name in ("whole", "stopped")
-    )
-    names = [name for name in whole.files if name.startswith("variable")]
+    assert_same_bits(Path("runs/small/whole/fits/whole"), Path("runs/small/stopped/fits/whole"))
+    assert len(json.loads(Path("runs/small/stopped/fits/whole/provenance.json").read_text())["restarts"]) == 2
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    """That the last checkpoints of two fits hold the same variables, and their histories the same numbers."""
+    saved = [np.load(sorted(fit.glob("checkpoints/*.npz"))[-1]) for fit in (one, other)]
+    names = [name for name in saved[0].files if name.startswith("variable")]
     assert len(names) > 10
     for name in names:
-        np.testing.assert_array_equal(whole[name], stopped[name])
+        np.testing.assert_array_equal(saved[0][name], saved[1][name])
+    timed = ["seconds", "waiting", "volumes_per_second"]
+    histories = [pd.read_csv(fit / "history.csv").drop(columns=timed) for fit in (one, other)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
 
 
-def test_folds_are_trained_together_or_one_by_one_to_the_same_weights_and_averaged_on_test(cohort):
-    folds = ["--set", "split.folds=3", "--set", "training.epochs=2"]
-    run("train", "small.yaml", "--run", "all", *folds)
+def test_folds_and_seeds_are_trained_together_or_one_by_one_to_the_same_weights_and_averaged(cohort):
+    settings = ["small.yaml", "--set", "split.folds=2", "--seeds", "2", "--set", "augment=none"]
+    names = ["fold-1_seed-0", "fold-1_seed-1", "fold-2_seed-0", "fold-2_seed-1"]
+    run("train", *settings, "--run", "all")
     root = Path("runs/small/all")
+    assert sorted(path.name for path in (root / "fits").iterdir()) == names
     parts = pd.read_csv(root / "splits.csv", dtype=str, keep_default_na=False)
-    assert set(parts["fold"]) == {"", "1", "2", "3"} and ((parts["fold"] == "") == (parts["split"] == "test")).all()
+    assert set(parts["fold"]) == {"", "1", "2"} and ((parts["fold"] == "") == (parts["split"] == "test")).all()
 
-    run("train", "small.yaml", "--run", "one", *folds, "--fold", "2")
-    assert [path.name for path in Path("runs/small/one/fits").iterdir()] == ["fold-2"]
-    assert "1 of 3 folds" in run("runs")
-    assert "fold-1, fold-3" in run("evaluate", "small/one", code=2)
-    alone, among = (pd.read_csv(Path("runs/small") / name / "fits/fold-2/history.csv") for name in ("one", "all"))
-    columns = ["loss", "validation_loss"]
-    pd.testing.assert_frame_equal(alone[columns], among[columns], check_exact=True)
+    run("train", *settings, "--run", "one", "--fit", names[-1])
+    assert [path.name for path in Path("runs/small/one/fits").iterdir()] == names[-1:]
+    assert "finished; nothing to do" in run("train", "small.yaml", "--resume", "--fit", names[-1])
+    assert "1 of 4 fits" in run("runs")
+    assert ", ".join(names[:-1]) in run("evaluate", "small/one", code=2)
+    assert_same_bits(root / "fits" / names[-1], Path("runs/small/one/fits") / names[-1])
+    layers = []
+    for name in names:
+        config = json.loads(zipfile.ZipFile(root / "fits" / name / "model.keras").read("config.json"))
+        layers.append([each["name"] for each in config["config"]["layers"]])
+    assert layers[1:] == layers[:-1]  # named alike in every fit
 
-    run("evaluate", "small/all")
+    for split in ("test", "validation"):
+        run("evaluate", "small/all", "--split", split)
     results = root / "evaluation" / "test"
     every, each = pd.read_csv(results / "predictions.csv"), pd.read_csv(results / "predictions_by_fit.csv")
     assert set(every["scan"]) == set(parts.loc[parts["split"] == "test", "scan"]) and every["scan"].is_unique
-    assert each["fit"].value_counts().to_dict() == dict.fromkeys(["fold-1", "fold-2", "fold-3"], len(every))
+    assert each["fit"].value_counts().to_dict() == dict.fromkeys(names, len(every))
+    assert each.groupby("scan")["p_f"].nunique().min() == 4  # every fit has weights of its own
     means = each.groupby("scan")["p_f"].mean()
     np.testing.assert_allclose(every.set_index("scan")["p_f"], means[every["scan"]], atol=1e-12)
-    run("evaluate", "small/all", "--split", "validation")
-    own = pd.read_csv(root / "evaluation" / "validation" / "predictions.csv")
-    assert (own["fit"].str.removeprefix("fold-") == own["scan"].map(parts.set_index("scan")["fold"])).all()
-    assert len(own) == (parts["fold"] != "").sum()
+    folder = root / "evaluation" / "validation"
+    own, each = pd.read_csv(folder / "predictions.csv"), pd.read_csv(folder / "predictions_by_fit.csv")
+    fold_of = parts.set_index("scan")["fold"]
+    assert (each["fit"].str.extract(r"fold-(\d)")[0] == each["scan"].map(fold_of)).all()
+    assert sorted(own["scan"]) == sorted(parts.loc[parts["fold"] != "", "scan"])
+    assert (each["scan"].value_counts() == 2).all()
 
 
-def test_a_fold_that_is_not_there_is_refused(cohort):
+def test_what_is_not_there_to_be_trained_is_refused(cohort):
+    three = ["train", "small.yaml", "--set", "split.folds=3"]
     assert "split.folds" in run("train", "small.yaml", "--fold", "1", code=2)
-    assert "1 to 3" in run("train", "small.yaml", "--set", "split.folds=3", "--fold", "4", code=2)
+    assert "1 to 3" in run(*three, "--fold", "4", code=2)
+    assert "Did you mean 'fold-2'" in run(*three, "--fit", "fold2", code=2)
+    assert "one of them" in run(*three, "--fit", "fold-2", "--fold", "2", code=2)
+    assert "no run of small" in run("train", "small.yaml", "--resume", code=2)
+    assert "one of them" in run("train", "small.yaml", "--resume", "--run", "a", code=2)
+    assert "no time" in run("train", "small.yaml", "--deadline", "soon", code=2)
     assert not Path("runs").exists()
 
 
