@@ -1,6 +1,8 @@
 """Being asked to stop: the running step is finished and saved, and the program leaves with a code that says why."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 REQUEUE = 99  # Grid Engine runs a job again that ends with it
@@ -32,4 +34,22 @@ class Interruption:
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Inside, a signal that asks a job to stop ends the program with `REQUEUE`: for work that keeps what it has done.
+
+    Ctrl-C stays what it is.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(REQUEUE)
+
+    before = {number: signal.signal(number, leave) for number in Interruption.SIGNALS if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)

@@ -34,7 +34,7 @@ from tfmri.runs.provenance import (
     uncommitted_changes,
 )
 from tfmri.training.deadline import Deadline, deadline_seconds
-from tfmri.training.interruption import REQUEUE, Interruption
+from tfmri.training.interruption import REQUEUE, Interruption, leaving_at_once
 from tfmri.workflows.changes import take_changes
 from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
@@ -87,7 +87,10 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
     there = run.experiment.exists()
     experiment = load_experiment(path, merged(settings_of(run), overrides) if there else overrides)
     plans = _chosen(experiment, wanted)
-    learner = None if there else _begin(run, experiment, plans[0], experiment_name, overrides)
+    learner = None
+    if not there:
+        with leaving_at_once():  # what is prepared stays so
+            learner = _begin(run, experiment, plans[0], experiment_name, overrides)
     with _warnings_kept(run):
         take_changes(run, experiment, overrides)
         point_latest(run)
