@@ -69,8 +69,8 @@ def evaluate(run: Run, split: str) -> None:
     print(f"\n{split} split")
     print(headline(summary, best_reachable(run, experiment)))
     if experiment.data.shuffle_labels and split == "test":  # on validation the best epoch was chosen
-        found = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
-        print(shuffled_labels_sentence(found, f"on {split}"))
+        against = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
+        print(shuffled_labels_sentence(against, f"on {split}"))
     print(_next_commands(run, split))
 
 
