@@ -2,6 +2,8 @@ import json
 import math
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -125,3 +127,14 @@ def test_a_fit_that_is_to_go_on_is_not_finished_and_keeps_what_is_known_of_it(ru
     assert first == {"epoch": 1, "loss": 0.5, "validation_loss": 0.25} and math.isnan(second["validation_loss"])
     fit.unfinish()
     assert not fit.finished and json.loads(fit.provenance.read_text()) == {"started": "then"}
+
+
+def test_many_processes_point_at_their_run_at_the_same_time(runs):
+    """As the tasks of an array job do, which begin together."""
+    create_run(run_at("sex", "a"), begin)
+    code = (
+        "from tfmri.runs.directory import point_latest, run_at\nfor _ in range(200): point_latest(run_at('sex', 'a'))"
+    )
+    tasks = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [task.communicate()[1] for task in tasks] == ["", "", ""]
+    assert (runs / "sex" / "latest").resolve() == runs / "sex" / "a"

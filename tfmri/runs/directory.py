@@ -282,6 +282,7 @@ def all_runs() -> list[Run]:
 def point_latest(run: Run) -> None:
     """Makes `latest` mean this run of its experiment."""
     beside = run.path.parent / f".latest-{run.path.name}"
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(run.path.name)
-    beside.replace(run.path.parent / "latest")
+    with run.held():
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(run.path.name)
+        beside.replace(run.path.parent / "latest")

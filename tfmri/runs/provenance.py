@@ -82,7 +82,7 @@ def uncommitted_changes() -> str:
 
 def settings_of(run: Run) -> list[str]:
     """The overrides `key=value` with which a run began, or that it was given since."""
-    return list(json.loads(run.provenance.read_text())["set"])
+    return list(json.loads(run.provenance.read_text()).get("set", ()))
 
 
 def merged(before: Sequence[str], given: Sequence[str]) -> list[str]:
@@ -108,7 +108,7 @@ def begin_command(run: Run, setting: str = "") -> str:
 
 
 def _experiment(run: Run) -> str:
-    return json.loads(run.provenance.read_text())["experiment"]
+    return json.loads(run.provenance.read_text()).get("experiment", run.path.parent.name)
 
 
 def program() -> str:
