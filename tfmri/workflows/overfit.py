@@ -65,7 +65,7 @@ def overfit_one_batch(experiment_name: str, overrides: Sequence[str] = ()) -> in
         jit=learner.jit,
     )
     rows = np.arange(settings.batch_size)
-    seeds = sample_seeds(samples.scans, experiment.seed, 0)
+    seeds = sample_seeds(samples.scans.tolist(), experiment.seed, 0)
     [batch] = distributed(samples, rows, seeds, settings.batch_size, learner.strategy)
     rate, asked = tf.constant(learner.learning_rate, tf.float32), tf.constant(0)
     without = error_without_looking(chosen[name])
