@@ -96,7 +96,7 @@ def fit(
     prepared = fit_preparation(Preparation((180 / size,) * 3, (size,) * 3), [])
     writers = [
         BestModel(folder / "model.keras", "validation_loss", prepared),
-        History(folder / "history.csv", epochs, steps),
+        History(folder / "history.csv", folder / "curves", "validation_loss", epochs, steps),
     ]
     fitting = Fitting(
         model=model,

@@ -22,13 +22,13 @@ def tfmri(*arguments: str) -> subprocess.CompletedProcess:
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder) / name for name in ("out", "err")]
-        process = context.Process(target=_program, args=(arguments, os.getcwd(), dict(os.environ), said))
+        process = context.Process(target=_program, args=(arguments, Path.cwd(), dict(os.environ), said))
         process.start()
         process.join()
         return subprocess.CompletedProcess(arguments, process.exitcode, *(path.read_text() for path in said))
 
 
-def _program(arguments: tuple[str, ...], folder: str, environment: dict[str, str], said: list[Path]) -> None:
+def _program(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: list[Path]) -> None:
     for number, path in enumerate(said, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.environ.clear()

@@ -76,10 +76,10 @@ def write_figures(
 
 
 def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = None) -> list[Path]:
-    """Loss, main metric and learning rate by epoch, with the best epoch marked.
+    """Loss, main metric, learning rate and time by epoch, with the best epoch marked.
 
     Args:
-        history: columns epoch, loss, and where they exist learning_rate, validation_loss, <metric> and
+        history: columns epoch, loss, and where they exist learning_rate, seconds, validation_loss, <metric> and
             validation_<metric>. Rows may lack validation values.
         path: without suffix.
         monitor: column by which the best epoch was chosen; by default the main metric's validation column.
@@ -87,8 +87,9 @@ def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = Non
     main = main_metric(history)
     chosen_by = monitor or next(name for name in (f"validation_{main}", "validation_loss", "loss") if name in history)
     best = best_epoch(history, chosen_by)
-    panels = ["loss", *([main] if main else []), *(["learning_rate"] if "learning_rate" in history else [])]
-    heights = [1.0 if name == "learning_rate" else 2.0 for name in panels]
+    small = [name for name in ("learning_rate", "seconds") if name in history]
+    panels = ["loss", *([main] if main else []), *small]
+    heights = [1.0 if name in small else 2.0 for name in panels]
     with _saved(path, 6, 1.2 + 1.15 * sum(heights)) as figure:
         grid = figure.subplots(len(panels), sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
         for axes, name in zip(grid[:, 0], panels, strict=True):
@@ -99,21 +100,21 @@ def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = Non
                 drawn = history[["epoch", column]].dropna() if column in history else pd.DataFrame()
                 if len(drawn):
                     size = 4 if len(drawn) <= 40 else 0
-                    if name == "learning_rate":
+                    if name in small:
                         colour, size = GREY, 0 if len(drawn) > 1 else 4
                     axes.plot(drawn["epoch"], drawn[column], color=colour, marker=marker, markersize=size, label=label)
-            axes.set_ylabel(name.replace("_", " "))
+            axes.set_ylabel({"seconds": "s / epoch"}.get(name, name.replace("_", " ")))
             shown = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
-            if name != "learning_rate" and len(shown) and 0 < shown.min() < shown.max() / WIDE_RANGE:
+            if name not in small and len(shown) and 0 < shown.min() < shown.max() / WIDE_RANGE:
                 axes.set_yscale("log")  # validation before batch normalisation has settled would flatten all the rest
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             if best is not None:
                 axes.axvline(best, color=GREY, linestyle=":", zorder=0)
-        if "learning_rate" in panels:
-            grid[-1, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-            grid[-1, 0].set_ylim(bottom=0)
-            grid[-1, 0].yaxis.set_major_locator(MaxNLocator(3))
+            if name in small:
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+                axes.set_ylim(bottom=0)
+                axes.yaxis.set_major_locator(MaxNLocator(3))
         grid[0, 0].legend(*grid[0, 0].get_legend_handles_labels())
         grid[-1, 0].set_xlabel("epoch")
         grid[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -73,7 +73,8 @@ def make_train_step(
     def on_replica(batch, seed, asked):
         context = tf.distribute.get_replica_context()
         _reseed(random_states, seed, context.replica_id_in_sync_group)
-        gradients, results = None, []
+        gradients: Any = None
+        results = []
         for part in _micro_batches(batch, accumulation):
             with tf.control_dependencies(gradients or ()):  # one after another, or all would be in memory at once
                 own, seen, penalty = backward(part)

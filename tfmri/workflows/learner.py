@@ -26,6 +26,7 @@ class Learner:
         jit: whether XLA compiles the training step.
         augment: (images, seeds, backgrounds) -> augmented images.
         augment_on: `device` or `host`.
+        begun_with: whose weights the model has taken (`tfmri.training.warm_start.begin_with`); None where nobody's.
     """
 
     strategy: Any
@@ -37,6 +38,7 @@ class Learner:
     jit: bool
     augment: Any
     augment_on: str
+    begun_with: dict[str, Any] | None = None
 
     @property
     def parameters(self) -> int:
@@ -49,12 +51,17 @@ class Learner:
         return [device.split("device:")[-1] for device in self.strategy.extended.worker_devices]
 
 
-def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
+def make_learner(experiment: Experiment, table: pd.DataFrame, has_weights: bool = False) -> Learner:
     """Imports TensorFlow, sets up its devices, and builds what learns from the training rows of `table`.
+
+    Args:
+        experiment: its settings.
+        table: the scans, with the split of one fit.
+        has_weights: whether they will come from a checkpoint: a warm start then only freezes layers.
 
     Raises:
         InputError: devices that are not there, a batch they cannot share, an impossible shape or setting, a target of
-            any row that the task has no code for.
+            any row that the task has no code for, or a warm start from what is not there or does not fit.
     """
     load_tensorflow()
     import keras
@@ -66,6 +73,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     from tfmri.training.loop import check_devices
     from tfmri.training.optimizers import make_optimizer
     from tfmri.training.schedules import Course, make_schedule
+    from tfmri.training.warm_start import begin_with, freeze, in_words
 
     settings, name = experiment.training, experiment.target
     _check_sampling(experiment)
@@ -96,6 +104,13 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
             synchronized=replicas > 1,
             **experiment.model.options,
         )
+        begun_with = None
+        if (warm := settings.warm_start) is not None:
+            tested = set(table.loc[table["split"] == "test", "subject"])
+            begun_with = None if has_weights else begin_with(model, warm, tested)
+            frozen = freeze(model, warm.freeze)
+            if begun_with is not None:
+                print(in_words(begun_with, frozen), flush=True)
         how = settings.optimizer
         scaling = settings.precision == "mixed_float16"
         optimizer = make_optimizer(how.name, how.options, model.trainable_variables, settings.ema, scaling)
@@ -105,7 +120,8 @@ def make_learner(experiment: Experiment, table: pd.DataFrame) -> Learner:
     augment = make_augment(changes.transforms, image.shape, image.spacing, changes.padding)
     on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
     augment_on = ("device" if on_gpu else "host") if changes.on == "auto" else changes.on
-    return Learner(strategy, task, model, optimizer, how.options["learning_rate"], schedule, jit, augment, augment_on)
+    rate = how.options["learning_rate"]
+    return Learner(strategy, task, model, optimizer, rate, schedule, jit, augment, augment_on, begun_with)
 
 
 def _check_sampling(experiment: Experiment) -> None:

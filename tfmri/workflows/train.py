@@ -3,12 +3,11 @@
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tfmri.cohort.shuffle import shuffled
@@ -18,9 +17,8 @@ from tfmri.experiment.load import dump, find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_json, write_text
 from tfmri.images.fitted import fit_preparation
-from tfmri.images.montage import montage
 from tfmri.machine import processors
-from tfmri.pipeline.samples import Samples, make_samples
+from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of, write_cohort
 from tfmri.runs.directory import Fit, Run, create_run, latest_run, new_name, point_latest, run_at
 from tfmri.runs.provenance import (
@@ -33,11 +31,13 @@ from tfmri.runs.provenance import (
     settings_of,
     uncommitted_changes,
 )
+from tfmri.training import checkpoint
 from tfmri.training.deadline import Deadline, deadline_seconds
 from tfmri.training.interruption import REQUEUE, Interruption, leaving_at_once
 from tfmri.workflows.changes import take_changes
 from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
+from tfmri.workflows.watching import events
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,8 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
                 if fit.finished:
                     continue
                 table, own = of_fold(whole, plan.fold), experiment.of_fit(plan)
-                code = _fit(run, fit, own, table, learner or make_learner(own, table), interruption, deadline)
+                learner = learner or make_learner(own, table, has_weights=checkpoint.exists(fit.checkpoints))
+                code = _fit(run, fit, own, table, learner, interruption, deadline)
             learner = None
             if not code and plan is not plans[-1] and deadline.near():
                 code = REQUEUE
@@ -228,10 +229,9 @@ def _fit(
     deadline: Deadline,
 ) -> int:
     """Trains a fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
-    from tfmri.evaluation.figures import best_epoch, learning_curves
+    from tfmri.evaluation.figures import best_epoch
     from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.collapse import Collapse
-    from tfmri.training.callbacks.events import Events
     from tfmri.training.callbacks.history import History
     from tfmri.training.callbacks.shuffled_labels import ShuffledLabels
     from tfmri.training.loop import Fitting, finished
@@ -242,6 +242,7 @@ def _fit(
     train_rows = rows_of(table, "train")
     prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
+    curves = fit.learning_curves.with_suffix("")
     collapse = Collapse(learner.task, table[experiment.target], samples.scans)
     chance = ShuffledLabels(learner.task, table[experiment.target], table["subject"])
     fitting = Fitting(
@@ -272,8 +273,8 @@ def _fit(
         callbacks=[
             *([chance] if experiment.data.shuffle_labels else [collapse]),
             BestModel(fit.model, settings.monitor, prepared),
-            History(fit.history, settings.epochs, len(train_rows) // settings.batch_size),
-            Events(fit.logs, _picture(samples, train_rows, learner.augment, experiment)),
+            History(fit.history, curves, settings.monitor, settings.epochs, len(train_rows) // settings.batch_size),
+            events(run, fit, experiment, table, learner, samples, train_rows),
         ],
     )
     write_json(fit.task, learner.task.to_config())
@@ -294,7 +295,6 @@ def _fit(
         log.warning("in the last epoch %s", collapse.last)
     if chance.last:
         print(chance.last)
-    learning_curves(history, fit.learning_curves.with_suffix(""), settings.monitor)
     write_json(fit.provenance, about | {"ended": now()})
     return 0
 
@@ -313,6 +313,8 @@ def _begin_or_go_on(fit: Fit, experiment: Experiment, learner: Learner) -> dict[
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+    if learner.begun_with is not None:
+        machine["warm_start"] = learner.begun_with
     if not fit.provenance.exists():
         return {"seed": experiment.seed, "started": now(), "host": platform.node(), **machine, "restarts": []}
     known = json.loads(fit.provenance.read_text())
@@ -326,18 +328,3 @@ def _begin_or_go_on(fit: Fit, experiment: Experiment, learner: Learner) -> dict[
 
 def _words(value: Any) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
-
-
-def _picture(samples: Samples, rows: np.ndarray, augment: Callable, experiment: Experiment) -> Callable:
-    """A function that draws the first batch of an epoch as the network sees it."""
-    from tfmri.pipeline.dataset import batches
-    from tfmri.pipeline.order import epoch_order, sample_seeds
-
-    def picture(epoch: int) -> np.ndarray:
-        size = experiment.training.batch_size
-        shown = epoch_order(rows, experiment.seed, epoch)[0][:size]
-        seeds = sample_seeds(samples.scans[shown], experiment.seed, epoch)
-        batch = next(iter(batches(samples, shown, seeds, size)))
-        return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
-
-    return picture

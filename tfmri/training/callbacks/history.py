@@ -1,4 +1,4 @@
-"""history.csv and the lines a person watches."""
+"""history.csv, the learning curves, and the lines a person watches."""
 
 import sys
 from pathlib import Path
@@ -8,23 +8,39 @@ import pandas as pd
 from tqdm import tqdm
 
 from tfmri.files import write_csv
+from tfmri.training.callbacks.sparing import Sparing
 from tfmri.training.callbacks.state import StatefulCallback
+
+NOT_SAID = ("epoch", "step", "learning_rate", "gradient_norm", "seconds", "waiting", "volumes_per_second")
+MUCH_WAITING = 0.05  # of the time
 
 
 class History(StatefulCallback):
     """Rewrites history.csv after each epoch, and prints one line an epoch; on a terminal, a bar of its steps too.
 
+    The curves are drawn after an epoch as often as it costs little (`Sparing`), and at the end.
+
     Args:
         path: of history.csv.
+        curves: of the picture of it, without suffix.
+        monitor: the column that chooses the best epoch.
         epochs: in all.
         steps: an epoch.
     """
 
-    def __init__(self, path: Path, epochs: int, steps: int):
+    def __init__(self, path: Path, curves: Path, monitor: str, epochs: int, steps: int):
         super().__init__()
-        self.path, self.epochs, self.steps = path, epochs, steps
+        self.path, self.curves, self.monitor, self.epochs, self.steps = path, curves, monitor, epochs, steps
         self.rows: list[dict[str, float]] = []
         self.bar: tqdm | None = None
+        self.sparing = Sparing()
+
+    def on_train_begin(self, logs=None) -> None:
+        """Takes away what an earlier process wrote past the checkpoint."""
+        if self.rows:
+            write_csv(self.path, pd.DataFrame(self.rows))
+        else:
+            self.path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         """Draws the bar."""
@@ -42,14 +58,20 @@ class History(StatefulCallback):
         row = dict(logs or {})
         self.rows.append(row)
         write_csv(self.path, pd.DataFrame(self.rows))
-        silent = ("epoch", "step", "learning_rate", "seconds", "volumes_per_second")
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in row.items() if name not in silent)
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in row.items() if name not in NOT_SAID)
         speed = f"{row['seconds']:.1f} s, {row['volumes_per_second']:.0f} volumes/s"
+        if row["waiting"] > MUCH_WAITING and epoch:  # in the first one, compiling is most of it
+            speed += f", {row['waiting']:.0%} of it waiting for data"
         print(f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  {numbers}  ({speed})", flush=True)
+        if self.sparing.due():
+            with self.sparing:
+                self._draw()
 
     def on_train_end(self, logs=None) -> None:
-        """Takes the bar away."""
+        """Takes the bar away, and draws the curves as they are now."""
         self.close_bar()
+        if self.rows:
+            self._draw()
 
     def close_bar(self) -> None:
         """Takes the bar away, if there is one."""
@@ -64,3 +86,8 @@ class History(StatefulCallback):
     def set_state(self, state: dict[str, Any]) -> None:
         """The rows of the training that goes on."""
         self.rows = list(state["rows"])
+
+    def _draw(self) -> None:
+        from tfmri.evaluation.figures import learning_curves
+
+        learning_curves(pd.DataFrame(self.rows), self.curves, self.monitor)
