@@ -168,7 +168,7 @@ def history(epochs: int) -> pd.DataFrame:
 
 
 def test_learning_curves_mark_the_best_epoch_by_the_main_metric(tmp_path, drawn):
-    assert_whole(figures.learning_curves(history(8), tmp_path / "curves"), size=(900, 1042))
+    assert_whole(figures.learning_curves(history(8), tmp_path / "curves"), size=(900, 1215))
     assert figures.main_metric(history(8)) == "mae"
     assert figures.best_epoch(history(8), "validation_mae") == 3
     assert figures.best_epoch(history(8).rename(columns={"validation_mae": "validation_r2"}), "validation_r2") == 8

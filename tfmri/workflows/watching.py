@@ -48,7 +48,7 @@ def compared_by(experiment: Experiment) -> dict[str, Any]:
     """The settings that runs are compared by, name -> text, number or truth value."""
     training, image = experiment.training, experiment.image
     return {
-        "experiment.target": experiment.target,
+        "target": experiment.target,
         "model": experiment.model.name,
         **{f"model.{name}": _plain(value) for name, value in experiment.model.options.items()},
         "optimizer": training.optimizer.name,

@@ -48,6 +48,7 @@ class Events(StatefulCallback):
         self.texts, self.settings, self.profile_steps = texts, settings, profile_steps
         self.sizes: dict[str, int] = {}
         self.epoch = 0
+        self.undrawn: int | None = None
         self.sparing = Sparing()
         self.profiling = False
 
@@ -106,15 +107,15 @@ class Events(StatefulCallback):
             for name, value in known.items():
                 if name.startswith("validation_"):
                     tf.summary.scalar(f"epoch_{name.removeprefix('validation_')}", value)
+        self.undrawn = epoch
         if self.sparing.due():
-            with self.sparing, self.train.as_default(epoch):
-                tf.summary.image("augmented inputs", self.inputs(epoch)[None, :, :, None])
-                if (drawn := self.predicted(*self.found)) is not None:
-                    tf.summary.image("validation", drawn[None])
+            with self.sparing:
+                self._draw()
         self._flush()
 
     def on_train_end(self, logs=None) -> None:
-        """Closes the event files."""
+        """Draws the last epoch, and closes the event files."""
+        self._draw()
         if self.profiling:
             tf.profiler.experimental.stop()
             self.profiling = False
@@ -129,6 +130,16 @@ class Events(StatefulCallback):
     def set_state(self, state: dict[str, Any]) -> None:
         """How long the files were."""
         self.sizes = state["sizes"]
+
+    def _draw(self) -> None:
+        """Draws the latest epoch that is finished, if that has not been done."""
+        if self.undrawn is None:
+            return
+        with self.train.as_default(self.undrawn):
+            tf.summary.image("augmented inputs", self.inputs(self.undrawn)[None, :, :, None])
+            if (drawn := self.predicted(*self.found)) is not None:
+                tf.summary.image("validation", drawn[None])
+        self.undrawn = None
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.rglob("*tfevents*"))
