@@ -49,3 +49,36 @@ def test_an_empty_newest_is_passed_over_and_nothing_but_damage_is_refused(tmp_pa
     (tmp_path / "step-00000001.npz").write_bytes(b"")
     with pytest.raises(InputError, match="Begin a new run"):
         load_newest(tmp_path)
+
+
+def test_a_flipped_bit_anywhere_is_never_taken_for_the_state(tmp_path, caplog):
+    _save(tmp_path, 1)
+    _save(tmp_path, 2)
+    newest = tmp_path / "step-00000002.npz"
+    content = newest.read_bytes()
+    random = np.random.default_rng(0)
+    for place in random.integers(0, 8 * len(content), 300):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << (place % 8)
+        newest.write_bytes(damaged)
+        assert load_newest(tmp_path).state == {"epoch": 1}, place
+    for length in random.integers(0, len(content), 30):
+        newest.write_bytes(content[:length])
+        assert load_newest(tmp_path).state == {"epoch": 1}, length
+    newest.write_bytes(content)
+    assert load_newest(tmp_path).state == {"epoch": 2}
+
+
+def test_a_save_that_fails_leaves_the_checkpoints_before_it_and_nothing_else(tmp_path, monkeypatch):
+    _save(tmp_path, 1)
+    savez = np.savez
+
+    def full(path, **entries):
+        savez(path, **entries)
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        _save(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.npz"]
+    assert load_newest(tmp_path).state == {"epoch": 1}

@@ -1,15 +1,16 @@
 """The state from which training goes on as if it had never stopped.
 
 A checkpoint is one `.npz`: every variable of model and optimizer (dropout's seed state is among the model's), the
-arrays collected so far in the epoch, and a JSON text with everything else. It lands whole or not at all; the last two
-are kept, and a damaged newest falls back to the one before.
+arrays collected so far in the epoch, and a JSON text with everything else; the file's last 32 bytes are the SHA-256 of
+all before. It lands whole or not at all; the last two are kept, and a damaged newest falls back to the one before.
 """
 
+import io
 import json
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tfmri.errors import InputError, Problem
 from tfmri.files import whole_path
 
 KEPT = 2
+DIGEST = 32  # bytes
 log = logging.getLogger(__name__)
 
 
@@ -44,10 +46,19 @@ def save(
     entries = {f"variable_{index:05d}": np.asarray(variable) for index, variable in enumerate(variables)}
     entries |= {f"array_{name}": array for name, array in arrays.items()}
     entries["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    for left in folder.glob(".writing-*"):  # by a process that was killed; nobody else writes here
+        left.unlink()
     with whole_path(folder / f"step-{step:08d}.npz") as path:
         np.savez(path, allow_pickle=False, **entries)
+        with path.open("r+b") as file:
+            file.write(file_digest(file, "sha256").digest())
     for old in sorted(folder.glob("step-*.npz"))[:-KEPT]:
         old.unlink()
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a checkpoint, sound or damaged."""
+    return any(folder.glob("step-*.npz"))
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
@@ -59,12 +70,16 @@ def load_newest(folder: Path) -> Checkpoint | None:
     path = None
     for path in sorted(folder.glob("step-*.npz"), reverse=True):
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                entries = {name: archive[name] for name in archive.files}
-            state = json.loads(entries.pop("state").tobytes())
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            log.warning("%s is damaged and passed over: %s", path, error)
+            content = path.read_bytes()
+        except OSError as error:
+            log.warning("%s cannot be read and is passed over: %s", path, error.strerror)
             continue
+        if sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
+            log.warning("%s is damaged and is passed over", path)
+            continue
+        with np.load(io.BytesIO(content[:-DIGEST]), allow_pickle=False) as archive:
+            entries = {name: archive[name] for name in archive.files}
+        state = json.loads(entries.pop("state").tobytes())
         return Checkpoint(
             [entries[name] for name in sorted(entries) if name.startswith("variable_")],
             {name.removeprefix("array_"): array for name, array in entries.items() if name.startswith("array_")},
