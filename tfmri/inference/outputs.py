@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfmri.pipeline.dataset import distributed, filled_up
+from tfmri.pipeline.dataset import filled_up, make_distributed_reader
 from tfmri.pipeline.samples import Samples
 
 
@@ -24,6 +24,8 @@ def make_predictor(
         A function of (n,) rows that returns (n, outputs) float32, row by row as given.
     """
 
+    read = make_distributed_reader(samples, batch_size, strategy)
+
     @tf.function
     def predict_batch(batch):
         def on_replica(batch):
@@ -40,7 +42,7 @@ def make_predictor(
         padded = filled_up(np.asarray(rows, np.int64), batch_size)
         seeds = np.zeros((len(padded), 2), np.int32)
         seen, outputs = [], []
-        for batch in distributed(samples, padded, seeds, batch_size, strategy):
+        for batch in read(padded, seeds):
             batch_rows, batch_outputs = predict_batch(batch)
             seen.append(batch_rows.numpy())
             outputs.append(batch_outputs.numpy())

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfmri.errors import InputError, Problem
 from tfmri.inference.outputs import make_predictor
-from tfmri.pipeline.dataset import distributed
+from tfmri.pipeline.dataset import Reader, make_distributed_reader
 from tfmri.pipeline.order import epoch_order, sample_seeds
 from tfmri.pipeline.samples import Samples
 from tfmri.training import checkpoint
@@ -144,6 +144,10 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
         fitting.clip_norm,
         fitting.jit,
     )
+    host_augment = fitting.augment if fitting.augment_on == "host" else None
+    read = make_distributed_reader(
+        fitting.samples, fitting.batch_size, fitting.strategy, host_augment, fitting.accumulation
+    )
     predict = make_predictor(fitting.model, fitting.samples, fitting.batch_size, fitting.strategy)
     position = _restore(fitting)
     listeners = keras.callbacks.CallbackList(list(fitting.callbacks), model=fitting.model)
@@ -151,7 +155,7 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
     course = fitting.epochs, fitting.patience, fitting.monitor
     while position.epoch < fitting.epochs and (position.step or not at_end(position.history, *course)):
         listeners.on_epoch_begin(position.epoch)
-        _run_steps(fitting, position, train_step, listeners, interruption)
+        _run_steps(fitting, position, read, train_step, listeners, interruption)
         if position.step < fitting.steps_per_epoch or interruption.exit_code:
             break
         with averaged_weights(fitting.model, fitting.optimizer):
@@ -171,7 +175,9 @@ def finished(fitting: Fitting, history: pd.DataFrame) -> bool:
     return at_end(rows, fitting.epochs, fitting.patience, fitting.monitor)
 
 
-def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, interruption: Interruption) -> None:
+def _run_steps(
+    fitting: Fitting, position: _Position, read: Reader, train_step, listeners, interruption: Interruption
+) -> None:
     """Runs the steps of an epoch from `position.step` on; stops early, saved, where asked to.
 
     A step's results are read while the next one runs, so that a GPU never waits for this loop.
@@ -184,9 +190,8 @@ def _run_steps(fitting: Fitting, position: _Position, train_step, listeners, int
     if not len(rows):
         return
     seeds = sample_seeds(fitting.samples.scans[rows], fitting.seed, epoch, draws)
-    augment = fitting.augment if fitting.augment_on == "host" else None
-    source = iter(distributed(fitting.samples, rows, seeds, size, fitting.strategy, augment, fitting.accumulation))
     saved = began = monotonic()
+    source = iter(read(rows, seeds))
     unread, rate_before = None, 0.0
     for step in range(position.step, fitting.steps_per_epoch):
         asked_at = monotonic()

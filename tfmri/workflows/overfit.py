@@ -47,7 +47,7 @@ def overfit_one_batch(experiment_name: str, overrides: Sequence[str] = ()) -> in
 
     import tensorflow as tf
 
-    from tfmri.pipeline.dataset import distributed
+    from tfmri.pipeline.dataset import make_distributed_reader
     from tfmri.training.step import make_train_step, step_seed
 
     prepared = fit_preparation(experiment.image.preparation, cached)
@@ -66,7 +66,7 @@ def overfit_one_batch(experiment_name: str, overrides: Sequence[str] = ()) -> in
     )
     rows = np.arange(settings.batch_size)
     seeds = sample_seeds(samples.scans.tolist(), experiment.seed, 0)
-    [batch] = distributed(samples, rows, seeds, settings.batch_size, learner.strategy)
+    [batch] = make_distributed_reader(samples, settings.batch_size, learner.strategy)(rows, seeds)
     rate, asked = tf.constant(learner.learning_rate, tf.float32), tf.constant(0)
     without = error_without_looking(chosen[name])
     losses: list[float] = []

@@ -79,14 +79,16 @@ def _as_code(text: str) -> str:
 
 def _augmented(samples: Samples, rows: np.ndarray, augment: Callable, experiment: Experiment) -> Callable:
     """A function that draws the first batch of an epoch as the network sees it."""
-    from tfmri.pipeline.dataset import batches
+    from tfmri.pipeline.dataset import make_reader
     from tfmri.pipeline.order import epoch_order, sample_seeds
 
+    size = experiment.training.batch_size
+    read = make_reader(samples, size)
+
     def picture(epoch: int) -> np.ndarray:
-        size = experiment.training.batch_size
         shown = epoch_order(rows, experiment.seed, epoch)[0][:size]
         seeds = sample_seeds(samples.scans[shown], experiment.seed, epoch)
-        batch = next(iter(batches(samples, shown, seeds, size)))
+        batch = next(read(shown, seeds))
         return montage(augment(batch["image"], batch["seed"], batch["background"]).numpy())
 
     return picture
