@@ -1,5 +1,6 @@
 """`tfmri train EXP`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,13 @@ def train(
         str | None,
         typer.Option(metavar="HH:MM:SS", help="Save and leave so long after the start; a Grid Engine job's h_rt else."),
     ] = None,
+    hosts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Train together with these hosts: a line name:port for each."),
+    ] = None,
+    host_index: Annotated[
+        int | None, typer.Option(metavar="N", help="This host's line of it, from 0; found by its name else.")
+    ] = None,
     shuffle_labels: Annotated[
         bool,
         typer.Option("--shuffle-labels", help="Deal the targets out among subjects: results then have to be chance."),
@@ -46,5 +54,5 @@ def train(
         from tfmri.workflows.overfit import overfit_one_batch as overfit
 
         raise typer.Exit(overfit(experiment, settings))
-    _, code = workflow(experiment, settings, Wanted(run, resume, fold, fit, deadline))
+    _, code = workflow(experiment, settings, Wanted(run, resume, fold, fit, deadline, hosts, host_index))
     raise typer.Exit(code)

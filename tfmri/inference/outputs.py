@@ -33,7 +33,7 @@ def make_predictor(
             if strategy.num_replicas_in_sync == 1:
                 return found
             context = tf.distribute.get_replica_context()
-            return tuple(context.all_gather(each, axis=0) for each in found)
+            return tuple(context.all_gather(tf.identity(each), axis=0) for each in found)
 
         found = strategy.run(on_replica, args=(batch,))
         return [strategy.experimental_local_results(each)[0] for each in found]

@@ -64,7 +64,10 @@ def set_up(
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = [tf.config.LogicalDeviceConfiguration()] * wanted_cpus
         tf.config.set_logical_device_configuration(cpu, logical)
-    if "worker" in json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}):
+    if len(json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])) > 1:
+        if names:
+            expected = "none: each process takes all of its host's GPUs, or its CPU"
+            raise InputError(Problem("training.devices", ", ".join(names), expected))
         return _several_processes(reduction)
     there = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
     for name in names:

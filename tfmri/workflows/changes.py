@@ -55,6 +55,15 @@ def take_changes(run: Run, experiment: Experiment, overrides: Sequence[str]) -> 
                 fit.unfinish()
 
 
+def check_changes(run: Run, experiment: Experiment) -> None:
+    """Refuses settings that a run cannot take, and changes nothing: for those who train with the one that leads.
+
+    Raises:
+        InputError: for what cannot change.
+    """
+    _refuse(run, [each for each in difference(load_experiment(run.experiment), experiment) if not each.allowed])
+
+
 def _refuse(run: Run, changes: Sequence[Change]) -> None:
     if changes:
         found = f"this run has other settings ({'; '.join(map(str, changes))})"

@@ -120,7 +120,7 @@ def make_learner(experiment: Experiment, table: pd.DataFrame, has_weights: bool 
     augment = make_augment(changes.transforms, image.shape, image.spacing, changes.padding)
     on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
     augment_on = ("device" if on_gpu else "host") if changes.on == "auto" else changes.on
-    rate = how.options["learning_rate"]
+    rate = float(optimizer.learning_rate.numpy())
     return Learner(strategy, task, model, optimizer, rate, schedule, jit, augment, augment_on, begun_with)
 
 

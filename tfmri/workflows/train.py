@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -33,8 +35,9 @@ from tfmri.runs.provenance import (
 )
 from tfmri.training import checkpoint
 from tfmri.training.deadline import Deadline, deadline_seconds
+from tfmri.training.hosts import Team, find_team
 from tfmri.training.interruption import REQUEUE, Interruption, leaving_at_once
-from tfmri.workflows.changes import take_changes
+from tfmri.workflows.changes import check_changes, take_changes
 from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
 from tfmri.workflows.learner import Learner, make_learner
 from tfmri.workflows.watching import events
@@ -52,6 +55,7 @@ class Wanted:
         fold: only the fits of this fold, from 1.
         fit: only the fit of this name.
         deadline: by when the program has to have left, `HH:MM:SS` from its start; None for what Grid Engine says.
+        hosts, host_index: of several processes that train together, see `find_team`.
     """
 
     run: str | None = None
@@ -59,6 +63,8 @@ class Wanted:
     fold: int | None = None
     fit: str | None = None
     deadline: str | None = None
+    hosts: Path | None = None
+    host_index: int | None = None
 
     @property
     def options(self) -> list[str]:
@@ -82,6 +88,18 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
         The run, and the exit code: 0 when finished, 99 or 130 when asked to stop.
     """
     deadline = Deadline(deadline_seconds(wanted.deadline))
+    team = _team(wanted)
+    with ExitStack() as unheard:
+        if team is not None and not team.leads:
+            print(f"Process {team.index + 1} of {len(team.addresses)}: the first one, on {team.addresses[0]}, tells")
+            unheard.enter_context(redirect_stdout(unheard.enter_context(Path(os.devnull).open("w"))))
+        return _train(experiment_name, overrides, wanted, deadline, leads=team is None or team.leads)
+
+
+def _train(
+    experiment_name: str, overrides: Sequence[str], wanted: Wanted, deadline: Deadline, leads: bool
+) -> tuple[Run, int]:
+    """`train`, in the process that leads or in one that trains with it and writes nothing."""
     path = find_experiment(experiment_name)
     run = _run(path.stem, wanted)
     there = run.experiment.exists()
@@ -91,9 +109,12 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
     if not there:
         with leaving_at_once():  # what is prepared stays so
             learner = _begin(run, experiment, plans[0], experiment_name, overrides)
-    with _warnings_kept(run):
-        take_changes(run, experiment, overrides)
-        point_latest(run)
+    with _warnings_kept(run) if leads else nullcontext():
+        if leads:
+            take_changes(run, experiment, overrides)
+            point_latest(run)
+        else:
+            check_changes(run, experiment)
         if all(run.fit(plan.name).finished for plan in plans):
             which = f"The run {run.label}" if not wanted.options else f"{', '.join(_names(plans))} of {run.label}"
             print(f"{which} is finished; nothing to do.")
@@ -101,12 +122,12 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
         whole = run_table(run, experiment)
         for plan in plans:
             fit = run.fit(plan.name)
-            with fit.held(), Interruption() as interruption:
+            with fit.held() if leads else nullcontext(), Interruption() as interruption:
                 if fit.finished:
                     continue
                 table, own = of_fold(whole, plan.fold), experiment.of_fit(plan)
                 learner = learner or make_learner(own, table, has_weights=checkpoint.exists(fit.checkpoints))
-                code = _fit(run, fit, own, table, learner, interruption, deadline)
+                code = _fit(run, fit, own, table, learner, interruption, deadline, leads)
             learner = None
             if not code and plan is not plans[-1] and deadline.near():
                 code = REQUEUE
@@ -115,6 +136,17 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
                 print(f"Stopped and saved. This goes on with it:\n  {again}")
                 return run, code
     return run, 0
+
+
+def _team(wanted: Wanted) -> Team | None:
+    team = find_team(wanted.hosts, wanted.host_index)
+    if team is None:
+        return None
+    if wanted.run is None and not wanted.resume and "JOB_ID" not in os.environ:
+        advice = "Give it to all of them, the same to each"
+        raise InputError(Problem("--run", f"{len(team.addresses)} processes train together", "the run's name", advice))
+    team.join()
+    return team
 
 
 def _run(experiment: str, wanted: Wanted) -> Run:
@@ -158,13 +190,11 @@ def _warnings_kept(run: Run) -> Iterator[None]:
             handler.close()
 
 
-def _begin(
-    run: Run, experiment: Experiment, first: FitPlan, experiment_name: str, overrides: Sequence[str]
-) -> Learner | None:
+def _begin(run: Run, experiment: Experiment, first: FitPlan, experiment_name: str, overrides: Sequence[str]) -> Learner:
     """Reads the cohort, builds what learns, prepares the scans, and only then writes the run.
 
     Returns:
-        What learns in the fit `first`; None if another process wrote the same run first.
+        What learns in the fit `first`. If another process wrote the same run first, its files stand.
     """
     cohort, labels = load_cohort(experiment)
     table, notes = with_sides(cohort.table, experiment), list(cohort.notes)
@@ -189,7 +219,8 @@ def _begin(
         if changes:
             write_text(new.uncommitted, changes)
 
-    return learner if create_run(run, write) else None
+    create_run(run, write)
+    return learner
 
 
 def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
@@ -227,8 +258,9 @@ def _fit(
     learner: Learner,
     interruption: Interruption,
     deadline: Deadline,
+    leads: bool,
 ) -> int:
-    """Trains a fit of a run that stands on disk, and draws its curves when it has ended. Gives the exit code."""
+    """Trains a fit of a run that stands on disk; the process that leads writes. Gives the exit code."""
     from tfmri.evaluation.figures import best_epoch
     from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.collapse import Collapse
@@ -245,6 +277,12 @@ def _fit(
     curves = fit.learning_curves.with_suffix("")
     collapse = Collapse(learner.task, table[experiment.target], samples.scans)
     chance = ShuffledLabels(learner.task, table[experiment.target], table["subject"])
+    watchers = [
+        *([chance] if experiment.data.shuffle_labels else [collapse]),
+        BestModel(fit.model, settings.monitor, prepared),
+        History(fit.history, curves, settings.monitor, settings.epochs, len(train_rows) // settings.batch_size),
+        events(run, fit, experiment, table, learner, samples, train_rows),
+    ]
     fitting = Fitting(
         model=learner.model,
         optimizer=learner.optimizer,
@@ -270,13 +308,10 @@ def _fit(
         jit=learner.jit,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         deadline=deadline,
-        callbacks=[
-            *([chance] if experiment.data.shuffle_labels else [collapse]),
-            BestModel(fit.model, settings.monitor, prepared),
-            History(fit.history, curves, settings.monitor, settings.epochs, len(train_rows) // settings.batch_size),
-            events(run, fit, experiment, table, learner, samples, train_rows),
-        ],
+        callbacks=watchers if leads else [],
     )
+    if not leads:
+        return 0 if finished(fitting, run_loop(fitting, interruption)) else interruption.exit_code
     write_json(fit.task, learner.task.to_config())
     write_json(fit.preparation, prepared.to_config())
     about = _begin_or_go_on(fit, experiment, learner)
