@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmri.errors import InputError, Problem
+
 SEED = "seed_generator_state"  # Keras' name of the variable that random layers draw by
 
 
@@ -50,6 +52,9 @@ def make_train_step(
         int32, 1 where this process was asked to stop. Every entry is the whole batch's, the same on every replica:
         `row` (batch,), `output` (batch, outputs), `loss` (batch,), `penalty` and `gradient_norm` (before clipping)
         scalars, `asked` the number of replicas whose process was asked to stop.
+
+    Raises:
+        InputError: at the first step, where a layer adds to the loss by what it is given, not by its weights.
     """
     replicas = strategy.num_replicas_in_sync
     random_states = [each.value for each in model.non_trainable_variables if each.name == SEED]
@@ -63,7 +68,7 @@ def make_train_step(
             outputs = model(tf.cast(images, tf.float32), training=True)
             losses = task.loss(part["target"], outputs)
             loss = tf.reduce_sum(losses * part["weight"]) / batch_size
-            penalty = tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+            penalty = tf.add_n(_penalties(model)) if model.losses else tf.constant(0.0)
             total = loss + penalty / (replicas * accumulation)
             total = optimizer.scale_loss(total) if scaling else total
         zero = tf.UnconnectedGradients.ZERO
@@ -93,7 +98,7 @@ def make_train_step(
         optimizer.apply(gradients, model.trainable_variables)
         return found | {"penalty": penalty, "gradient_norm": norm, "asked": asked}
 
-    @tf.function(jit_compile=jit)
+    @tf.function(jit_compile=jit, autograph=False)
     def train_step(batch, rate, seed, asked):
         optimizer.learning_rate.assign(rate)
         found = strategy.run(on_replica, args=(batch, seed, asked))
@@ -122,6 +127,14 @@ def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) 
     finally:
         for variable, value in zip(model.trainable_variables, weights, strict=True):
             variable.assign(value)
+
+
+def _penalties(model: keras.Model) -> list[tf.Tensor]:
+    """Those of the weights. What depends on the images, Keras adds up over a batch: each share would count anew."""
+    if len(model.losses) > sum(each.regularizer is not None for each in model.trainable_variables):
+        expected = "penalties of weights alone, such as kernel_regularizer"
+        raise InputError(Problem("model.name", "a layer with activity_regularizer or add_loss", expected))
+    return model.losses
 
 
 def _micro_batches(batch: dict, count: int) -> list[dict]:
