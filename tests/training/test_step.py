@@ -241,7 +241,9 @@ def replicas_augment_the_same_image_differently(folder):
     from tfmri.pipeline.order import sample_seeds
     from tfmri.tasks.classification import Classification
 
-    augment = make_augment(parse_recipe(["flip", {"noise": {"probability": 1, "sd": 0.5}}]), SHAPE[:3], (20.0,) * 3)
+    augment = make_augment(
+        parse_recipe([{"brightness": {"probability": 1, "factor": [0.2, 2]}}]), SHAPE[:3], (20.0,) * 3
+    )
     task = Classification(tuple(f"{number:03}" for number in range(512)), (1.0,) * 512)
     seeds = sample_seeds(np.array(["sub-1"] * BATCH), 0, 0, np.arange(BATCH))  # one scan, drawn eight times
 
@@ -251,7 +253,7 @@ def replicas_augment_the_same_image_differently(folder):
 
     images, targets = np.repeat(IMAGES[:1], BATCH, 0), np.zeros(BATCH, np.int32)
     one, two = (
-        Trial(build, replicas, task=task, augment=augment, accumulation=2).step((0, 0), 0.0, images, targets, seeds)
+        Trial(build, replicas, task=task, augment=augment).step((0, 0), 0.0, images, targets, seeds)
         for replicas in (1, 2)
     )
     close([two["output"]], [one["output"]], 1e-5)
@@ -291,14 +293,14 @@ def precision(name):
 
 
 def half_precision_scales_the_loss_and_passes_over_what_overflows(folder):
-    exact = Trial(small(l2=0.01), clip_norm=0.5, accumulation=2)
+    exact = Trial(small(l2=0.01), clip_norm=0.5)
     exact_found = exact.step()
     for name, tolerance in (("mixed_float16", 3e-4), ("mixed_bfloat16", 3e-3)):
         scaling = name == "mixed_float16"
         after = {}
         for replicas in (1, 2):
             with precision(name):
-                trial = Trial(small(l2=0.01), replicas, scaling=scaling, clip_norm=0.5, accumulation=2)
+                trial = Trial(small(l2=0.01), replicas, scaling=scaling, clip_norm=0.5)
             found = trial.step()
             assert found["output"].dtype == found["loss"].dtype == np.float32
             np.testing.assert_allclose(found["gradient_norm"], exact_found["gradient_norm"], rtol=2e-2)
