@@ -118,8 +118,8 @@ sync:  ## fetch logs and results of the runs on HOST (WEIGHTS=1: models too): no
 test: $(INSTALLED)  ## run the tests, without those of whole programs
 	.venv/bin/python -m pytest -m 'not system' -n 2 --dist loadfile $(ARGS)
 
-test-system: $(INSTALLED)  ## run the tests of whole programs: rsync through real ssh servers on this machine
-	.venv/bin/python -m pytest -m system $(ARGS)
+test-system: $(INSTALLED)  ## run the tests of whole programs: the readme's commands, ssh servers, trainings that are killed
+	.venv/bin/python -m pytest -m system -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	.venv/bin/ruff check .

@@ -26,7 +26,7 @@ def test_two_devices_give_the_weights_of_one(tmp_path):
 
 def test_a_fit_stopped_in_the_middle_of_an_epoch_ends_with_the_weights_of_one_never_stopped(tmp_path):
     """Also where a part of it was augmented on the host: it sees the same images."""
-    settings = {"dropout": 0.5, "epochs": 2, "ema": 0.9}
+    settings = {"dropout": 0.5, "epochs": 2, "ema": 0.9, "transforms": ["flip", "noise"]}
     whole, history = fit(tmp_path / "whole", **settings)
     fit(tmp_path / "stopped", code=99, stop_at=2, **settings)
     fit(tmp_path / "stopped", code=99, stop_at=3, stop_with="SIGUSR2", on="host", **settings)
@@ -43,7 +43,7 @@ def test_the_state_of_another_model_is_refused_in_words(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_at_64(tmp_path):
-    settings = {"dropout": 0.5, "epochs": 1, "size": 64, "scans": 12, "batch_size": 3}
+    settings = {"dropout": 0.5, "epochs": 1, "size": 64, "scans": 12, "batch_size": 3, "transforms": ["flip", "noise"]}
     first, _ = fit(tmp_path / "first", **settings)
     second, _ = fit(tmp_path / "second", **settings)
     same(first, second, atol=0)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import keras
 import tensorflow as tf
@@ -76,9 +77,7 @@ def set_up(
     _hush()
     if not names:
         names = [name for name in there if name.startswith("GPU")] or ["CPU:0"]
-    if len(names) == 1:
-        return tf.distribute.OneDeviceStrategy(names[0])
-    return tf.distribute.MirroredStrategy(names, REDUCTIONS[reduction]() if reduction != "auto" else None)
+    return _one_process(tuple(names), reduction)
 
 
 def worker_count(strategy: tf.distribute.Strategy) -> int:
@@ -105,6 +104,16 @@ def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
     return xla == "on" or (xla == "auto" and on_gpu and not several)
 
 
+# Both are made once a process: TensorFlow counts its collectives anew for every strategy, and those of a second one, of
+# the next of several fits, would meet the first one's.
+@cache
+def _one_process(names: tuple[str, ...], reduction: str) -> tf.distribute.Strategy:
+    if len(names) == 1:
+        return tf.distribute.OneDeviceStrategy(names[0])
+    return tf.distribute.MirroredStrategy(names, REDUCTIONS[reduction]() if reduction != "auto" else None)
+
+
+@cache
 def _several_processes(reduction: str) -> tf.distribute.Strategy:
     known = {"auto": "AUTO", "nccl": "NCCL", "ring": "RING"}
     if reduction not in known:

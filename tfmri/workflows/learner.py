@@ -88,6 +88,10 @@ def make_learner(experiment: Experiment, table: pd.DataFrame, has_weights: bool 
         settings.memory_growth,
     )
     replicas = strategy.num_replicas_in_sync
+    on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
+    if settings.precision == "mixed_float16" and not on_gpu:
+        expected = "float32 or mixed_bfloat16: on a CPU TensorFlow cannot do all in float16"
+        raise InputError(Problem("training.precision", "mixed_float16, without a GPU", expected))
     check_devices(settings.batch_size, replicas, settings.accumulation)
     jit = compiles(settings.xla, strategy)
     truth = table[name].iloc[rows_of(table, "train")]
@@ -118,7 +122,6 @@ def make_learner(experiment: Experiment, table: pd.DataFrame, has_weights: bool 
     schedule = make_schedule(settings.schedule.name, settings.schedule.options, course)
     changes, image = experiment.augment, experiment.image
     augment = make_augment(changes.transforms, image.shape, image.spacing, changes.padding)
-    on_gpu = "GPU" in strategy.extended.worker_devices[0].upper()
     augment_on = ("device" if on_gpu else "host") if changes.on == "auto" else changes.on
     rate = float(optimizer.learning_rate.numpy())
     return Learner(strategy, task, model, optimizer, rate, schedule, jit, augment, augment_on, begun_with)
