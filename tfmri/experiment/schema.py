@@ -178,43 +178,35 @@ class Augment(Section):
         return parse_recipe(self.recipe)
 
 
-class Model(BaseModel):
-    """An architecture of `tfmri.models.registry`, or `package.module:function`, with the options of its builder."""
+class Named(BaseModel):
+    """A function of a registry, or `package.module:function`, with the options of its signature beside its name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = "sfcn"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What stands beside `name`: keyword arguments of the builder."""
-        return dict(self.model_extra or {})
-
-
-class Optimizer(BaseModel):
-    """An optimizer of `tfmri.training.optimizers`, or `package.module:function`, with its options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str = "adamw"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What stands beside `name`: Keras' arguments."""
-        return dict(self.model_extra or {})
-
-
-class Schedule(BaseModel):
-    """How the learning rate moves: a schedule of `tfmri.training.schedules`, or `package.module:function`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str = "cosine"
+    name: str
 
     @property
     def options(self) -> dict[str, Any]:
         """What stands beside `name`."""
         return dict(self.model_extra or {})
+
+
+class Model(Named):
+    """An architecture of `tfmri.models.registry`."""
+
+    name: str = "sfcn"
+
+
+class Optimizer(Named):
+    """An optimizer of `tfmri.training.optimizers`; its options are Keras' arguments."""
+
+    name: str = "adamw"
+
+
+class Schedule(Named):
+    """How the learning rate moves: a schedule of `tfmri.training.schedules`."""
+
+    name: str = "cosine"
 
 
 class WarmStart(Section):
