@@ -1,6 +1,7 @@
 """Figures of training, of classification and of regression, each as PNG (150 dpi) and PDF.
 
-Every function takes a path without suffix, adds `.png` and `.pdf`, and returns both paths. Bands and intervals are 95 %
+Every function takes a path without suffix, adds `.png` and `.pdf`, and returns both paths; with a path that ends in
+`.png` it draws that alone. Bands and intervals are 95 %
 percentile bootstrap intervals over subjects; with the same seed they are those of `metrics.json`. Colours are Okabe &
 Ito's, which stay apart for colour-blind readers; groups differ by marker too. Names from a labels file are drawn as
 they stand: `$` and `_` mean nothing.
@@ -42,6 +43,7 @@ STYLE: Any = {
     "pdf.fonttype": 42,  # TrueType: text stays text, as journals ask
 }
 WIDE_RANGE = 20  # highest over lowest value of a learning curve, beyond which its axis is logarithmic
+UNDATED = {".png": "Software", ".pdf": "CreationDate"}  # what of a file would differ between two drawings of the same
 LONGEST_NAME = 24  # characters of a class, site or target that are drawn
 
 
@@ -357,14 +359,14 @@ def _saved(path: Path, width: float, height: float) -> Iterator[Figure]:
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        for file, metadata in zip(_files(path), ({"Software": None}, {"CreationDate": None}), strict=True):
+        for file in _files(path):
             with whole_path(file) as temporary:
-                figure.savefig(temporary, dpi=150, metadata=metadata)
+                figure.savefig(temporary, dpi=150, metadata={UNDATED[file.suffix]: None})
             figure.set_layout_engine("none")  # laid out once; the second file keeps the places
 
 
 def _files(path: Path) -> list[Path]:
-    return [path.parent / f"{path.name}{suffix}" for suffix in (".png", ".pdf")]
+    return [path] if path.suffix == ".png" else [path.parent / f"{path.name}{suffix}" for suffix in UNDATED]
 
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, rows: pd.DataFrame) -> None:

@@ -155,7 +155,11 @@ def train(fitting: Fitting, interruption: Interruption) -> pd.DataFrame:
     course = fitting.epochs, fitting.patience, fitting.monitor
     while position.epoch < fitting.epochs and (position.step or not at_end(position.history, *course)):
         listeners.on_epoch_begin(position.epoch)
-        _run_steps(fitting, position, read, train_step, listeners, interruption)
+        try:
+            _run_steps(fitting, position, read, train_step, listeners, interruption)
+        except InputError:
+            listeners.on_train_end()
+            raise
         if position.step < fitting.steps_per_epoch or interruption.exit_code:
             break
         with averaged_weights(fitting.model, fitting.optimizer):
@@ -197,9 +201,12 @@ def _run_steps(
         asked_at = monotonic()
         batch = next(source)
         position.waited += monotonic() - asked_at
-        rate = fitting.learning_rate * fitting.schedule(epoch * fitting.steps_per_epoch + step, position.history)
+        number = epoch * fitting.steps_per_epoch + step
+        rate = fitting.learning_rate * fitting.schedule(number, position.history)
         asked = tf.constant(int(_asked(fitting, interruption)))
-        found = train_step(batch, tf.constant(rate, tf.float32), step_seed(fitting.seed, epoch, step), asked)
+        listeners.on_train_batch_begin(step)
+        with tf.profiler.experimental.Trace("train", step_num=number + 1, _r=1):  # tells the profiler what a step is
+            found = train_step(batch, tf.constant(rate, tf.float32), step_seed(fitting.seed, epoch, step), asked)
         if unread is not None:
             _read(fitting, position, unread, rate_before, listeners)
         unread, rate_before = found, rate

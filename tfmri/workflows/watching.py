@@ -1,5 +1,7 @@
 """What TensorBoard is shown of a fit besides its curves: pictures, settings, where it runs, what to compare by."""
 
+import json
+import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,10 +40,20 @@ def events(
 
     inputs = _augmented(samples, rows, learner.augment, experiment)
     predicted = partial(_predicted, learner.task, table[experiment.target])
-    texts = {"experiment": _as_code(dump(experiment)), "run": _as_code(run.provenance.read_text())}
-    settings = compared_by(experiment) | {"fit": fit.path.name, "run": run.path.name}
-    steps = len(rows) // experiment.training.batch_size
-    return Events(fit.logs, steps, inputs, predicted, texts, settings, experiment.training.profile_steps)
+    about = json.loads(run.provenance.read_text()) | {"host": platform.node(), "devices": learner.devices}
+    texts = {"experiment": _as_code(dump(experiment)), "environment": _as_code(json.dumps(about, indent=2))}
+    training = experiment.training
+    return Events(
+        fit.logs,
+        steps=len(rows) // training.batch_size,
+        inputs=inputs,
+        predicted=predicted,
+        texts=texts,
+        name=f"{run.label}/{fit.path.name}",
+        settings=compared_by(experiment),
+        monitor=training.monitor,
+        profile_steps=training.profile_steps,
+    )
 
 
 def compared_by(experiment: Experiment) -> dict[str, Any]:
@@ -106,6 +118,6 @@ def _predicted(task: Task, truth: pd.Series, rows: np.ndarray, outputs: np.ndarr
     table["prediction"] = task.decode(outputs)["prediction"].to_numpy()
     classes = getattr(task, "classes", None)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "validation"
+        path = Path(folder) / "validation.png"
         drawn = confusion_matrix(table, classes, path) if classes else predicted_vs_true(table, path, resamples=100)
         return (imread(drawn[0])[..., :3] * 255).round().astype(np.uint8)

@@ -1,6 +1,7 @@
 """history.csv, the learning curves, and the lines a person watches."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from tfmri.files import write_csv
 from tfmri.training.callbacks.sparing import Sparing
 from tfmri.training.callbacks.state import StatefulCallback
 
-NOT_SAID = ("epoch", "step", "learning_rate", "gradient_norm", "seconds", "waiting", "volumes_per_second")
+FIRST = ("epoch", "step", "learning_rate", "loss")  # columns
+LAST = ("gradient_norm", "seconds", "waiting", "volumes_per_second")
 MUCH_WAITING = 0.05  # of the time
 
 
@@ -55,14 +57,13 @@ class History(StatefulCallback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the file and prints the line."""
         self.close_bar()
-        row = dict(logs or {})
+        row = in_order(logs or {})
         self.rows.append(row)
         write_csv(self.path, pd.DataFrame(self.rows))
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in row.items() if name not in NOT_SAID)
         speed = f"{row['seconds']:.1f} s, {row['volumes_per_second']:.0f} volumes/s"
         if row["waiting"] > MUCH_WAITING and epoch:  # in the first one, compiling is most of it
             speed += f", {row['waiting']:.0%} of it waiting for data"
-        print(f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  {numbers}  ({speed})", flush=True)
+        print(f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  {self._numbers(row)}  ({speed})", flush=True)
         if self.sparing.due():
             with self.sparing:
                 self._draw()
@@ -87,7 +88,31 @@ class History(StatefulCallback):
         """The rows of the training that goes on."""
         self.rows = list(state["rows"])
 
+    def _numbers(self, row: Mapping[str, float]) -> str:
+        """The loss, the main metric and what chooses the best epoch, in training and validation."""
+        from tfmri.evaluation.figures import main_metric
+
+        said = ["loss", main_metric(pd.DataFrame([row])), self.monitor.removeprefix("validation_")]
+        pairs = {name: [row.get(name), row.get(f"validation_{name}")] for name in said if name}
+        return "  ".join(
+            f"{name.replace('_', ' ')} {', validation '.join(f'{value:.3f}' for value in values if value is not None)}"
+            for name, values in pairs.items()
+        )
+
     def _draw(self) -> None:
         from tfmri.evaluation.figures import learning_curves
 
         learning_curves(pd.DataFrame(self.rows), self.curves, self.monitor)
+
+
+def in_order(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of history as people read it: Keras hands it over by the alphabet, and with every number a float."""
+
+    def place(name: str) -> tuple:
+        if name in FIRST:
+            return 0, FIRST.index(name)
+        if name in LAST:
+            return 3, LAST.index(name)
+        return 2 if name.startswith("validation_") else 1, name != "validation_loss", name
+
+    return {name: int(row[name]) if name in ("epoch", "step") else row[name] for name in sorted(row, key=place)}
