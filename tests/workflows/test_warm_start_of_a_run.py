@@ -4,10 +4,12 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from tfmri.runs.directory import find_run
 
 
+@pytest.mark.system
 def test_a_run_begins_with_anothers_weights_and_goes_on_without_it(cohort, tfmri):
     assert tfmri("train", "small.yaml", "--run", "first")[0] == 0
     warm = "training.warm_start={run: small/first, freeze: [stage1_*]}"
