@@ -352,7 +352,9 @@ def test_equal_seeds_give_equal_weights_and_others_give_others(name):
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize(("name", "norm"), zip(BUILDERS, ["batch", "instance", "group", "batch", "group"], strict=True))
+@pytest.mark.parametrize(
+    ("name", "norm"), [*zip(BUILDERS, ["batch", "instance", "group", "batch", "group"], strict=True)]
+)
 def test_a_saved_model_predicts_the_same(name, norm, tmp_path):
     options = {"norm": norm, "groups": 2, "l2": 0.01, **NARROW[name]}
     model = BUILDERS[name]((16, 16, 16, 1), 2, initial_bias=[1.0, -1.0], **options)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from tfmri.errors import InputError
@@ -22,6 +24,36 @@ def build_wrong(shape, outputs):
 
 def build_nothing(shape, outputs):
     return None
+
+def build_sequential(shape, outputs):
+    layers = keras.layers
+    parts = [layers.Conv3D(3, 3), layers.GlobalAveragePooling3D(), layers.Dense(outputs, dtype="float32")]
+    return keras.Sequential([keras.Input(shape), *parts])
+
+def build_on_a_backbone(shape, outputs, *, filters: int = 3):
+    image = keras.Input(shape)
+    x = keras.layers.GlobalAveragePooling3D()(keras.layers.Conv3D(filters, 3)(image))
+    backbone = keras.Model(image, x, name="backbone")
+    image = keras.Input((None, None, None, shape[-1]))
+    return keras.Model(image, keras.layers.Dense(outputs, dtype="float32")(backbone(image)))
+
+def build_planar(shape, outputs):
+    return keras.applications.MobileNet(input_shape=shape, weights=None, classes=outputs)
+
+def build_of_two(shape, outputs):
+    image, age = keras.Input(shape), keras.Input((1,))
+    x = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling3D()(image), age])
+    return keras.Model([image, age], keras.layers.Dense(outputs)(x))
+
+def build_of_a_fixed_shape(shape, outputs):
+    return build((9, 9, 9, 1), outputs)
+
+class Subclassed(keras.Model):
+    def call(self, image):
+        return image
+
+def build_subclassed(shape, outputs):
+    return Subclassed()
 """
 
 
@@ -133,6 +165,37 @@ def test_what_an_own_builder_returns_is_checked(own_module):
         build_model("own_models:build_wrong", (8, 8, 8, 1), 2)
     with pytest.raises(InputError, match="returned NoneType"):
         build_model("own_models:build_nothing", (8, 8, 8, 1), 2)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "message"),
+    [
+        ("build", {"activation": "softmax"}, "ends with softmax, and the loss applies its own; expected a linear"),
+        ("build_planar", {}, r"fails for images of \[8, 8, 8, 1\] and 2 outputs \(ValueError: .*--debug"),
+        ("build_of_two", {}, r"has input .*\(None, 1\); expected one input \(None, 8, 8, 8, 1\)"),
+        ("build_of_a_fixed_shape", {}, r"has input \(None, 9, 9, 9, 1\); expected one input \(None, 8, 8, 8, 1\)"),
+        ("build_subclassed", {}, "returned Subclassed; expected a functional keras.Model"),
+    ],
+)
+def test_an_own_model_that_does_not_fit_is_refused_in_one_sentence(own_module, builder, options, message):
+    with pytest.raises(InputError, match=message) as raised:
+        build_model(f"own_models:{builder}", (8, 8, 8, 1), 2, **options)
+    assert len(raised.value.problems) == 1 and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "float16"])
+def test_an_own_model_of_any_precision_has_to_end_in_float32(own_module, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        for builder in ("build_sequential", "build_on_a_backbone"):
+            model = build_model(f"own_models:{builder}", (8, 8, 8, 1), 2)
+            assert model(np.ones((1, 8, 8, 8, 1), np.float32)).dtype == "float32"
+        if policy != "float32":
+            with pytest.raises(InputError, match=r"\(None, 2\) float16; .* Give the last layer dtype='float32'"):
+                build_model("own_models:build", (8, 8, 8, 1), 2)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def test_an_own_builder_that_cannot_synchronise_is_refused_where_it_would_have_to(own_module):

@@ -51,8 +51,9 @@ def build_model(
         options: the builder's own.
 
     Raises:
-        InputError: unknown name or option, a wrong value, an impossible shape, or an own builder whose model is no
-            functional float32 model of (batch, outputs), or whose normalisation is not synchronised when it has to be.
+        InputError: unknown name or option, a wrong value, an impossible shape, or an own builder that fails, whose
+            model does not go from (batch, x, y, z, channel) to float32 (batch, outputs), ends with a softmax or
+            sigmoid, or whose normalisation is not synchronised when it has to be.
     """
     import keras
 
@@ -60,15 +61,19 @@ def build_model(
     checked = check_options(builder, options, "model", SET_BY_PROGRAM)
     program = {"synchronized": synchronized, "initial_bias": initial_bias}
     taken = {key: value for key, value in program.items() if key in inspect.signature(builder).parameters}
-    model = builder(tuple(shape), outputs, **taken, **checked)
-    if not isinstance(model, keras.Model) or not model.built or len(getattr(model, "outputs", [])) != 1:
+    try:
+        model = builder(tuple(shape), outputs, **taken, **checked)
+    except (TypeError, ValueError) as error:
+        if name in MODELS:
+            raise
+        reason = " ".join(str(error).split())
+        found = f"'{name}' fails for images of {list(shape)} and {outputs} outputs ({type(error).__name__}: {reason})"
+        advice = "It is called with (shape, outputs) and its options; `tfmri --debug` shows where it fails"
+        raise InputError(Problem("model.name", found, advice=advice)) from error
+    if not isinstance(model, keras.Model) or not model.built or len(getattr(model, "outputs", None) or []) != 1:
         expected = "a functional keras.Model with one output"
         raise InputError(Problem("model.name", f"'{name}' returned {type(model).__name__}", expected))
-    output = model.outputs[0]
-    if tuple(output.shape) != (None, outputs) or output.dtype != "float32":
-        found = f"'{name}' has output {tuple(output.shape)} {output.dtype}"
-        advice = "Give the last layer dtype='float32' and no activation."
-        raise InputError(Problem("model.name", found, f"(None, {outputs}) float32", advice))
+    _check_ends(model, name, tuple(shape), outputs)
     alone = [
         layer.name
         for layer in model._flatten_layers()
@@ -79,3 +84,21 @@ def build_model(
         advice = "Let the builder take `synchronized` and pass it to BatchNormalization."
         raise InputError(Problem("model.name", found, "batch normalisation over all replicas", advice))
     return model
+
+
+def _check_ends(model: "keras.Model", name: str, shape: tuple[int, ...], outputs: int) -> None:
+    """Refuses an own model whose input or output is not what the training gives and takes."""
+    inputs, output = [tuple(each.shape) for each in model.inputs], model.outputs[0]
+    fits = len(inputs) == 1 and len(inputs[0]) == 5
+    if not fits or any(own not in (None, given) for own, given in zip(inputs[0][1:], shape, strict=True)):
+        found = f"'{name}' has input {', '.join(map(str, inputs))}"
+        raise InputError(Problem("model.name", found, f"one input {(None, *shape)}"))
+    if tuple(output.shape) != (None, outputs) or output.dtype != "float32":
+        found = f"'{name}' has output {tuple(output.shape)} {output.dtype}"
+        advice = "Give the last layer dtype='float32' and no activation."
+        raise InputError(Problem("model.name", found, f"(None, {outputs}) float32", advice))
+    last = model.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", type(last).__name__).lower()
+    if activation in ("softmax", "sigmoid"):
+        found = f"'{name}' ends with {activation}, and the loss applies its own"
+        raise InputError(Problem("model.name", found, "a linear output", "Take the activation of the last layer away."))
