@@ -1,9 +1,10 @@
 """One prediction a scan out of those of several fits."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tfmri.evaluation.ensemble import ensemble
+from tfmri.evaluation.ensemble import ensemble, spread
 
 
 def test_probabilities_are_averaged_and_the_largest_mean_is_the_prediction():
@@ -34,3 +35,12 @@ def test_numbers_are_averaged_and_a_single_fit_keeps_its_name():
     )
     rows = ensemble(by_fit, [])
     assert rows["prediction"].tolist() == [31, 44] and rows["fit"].tolist() == ["fold-1", "ensemble"]
+
+
+def test_spread_is_of_the_number_or_of_the_predicted_class():
+    ages = pd.DataFrame({"scan": ["a", "b", "a"], "fit": ["1", "1", "2"], "prediction": [40.0, 60.0, 44.0]})
+    assert spread(ages, ensemble(ages, []), []).tolist() == pytest.approx([2, np.nan], nan_ok=True)
+    sex = pd.DataFrame(
+        {"scan": ["a", "a"], "fit": ["1", "2"], "prediction": ["f", "m"], "p_f": [0.9, 0.4], "p_m": [0.1, 0.6]}
+    )
+    assert spread(sex, ensemble(sex, ["f", "m"]), ["f", "m"]).tolist() == pytest.approx([0.25])

@@ -1,7 +1,8 @@
-"""One prediction a scan out of those of several fits."""
+"""One prediction a scan out of those of several fits, and how far these lie apart."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 
@@ -24,3 +25,28 @@ def ensemble(by_fit: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         result["prediction"] = result["prediction"].map(dict(enumerate(classes)))
     result["fit"] = result["fit"].where(groups.size() == 1, "ensemble")
     return result.reset_index(drop=True)
+
+
+def spread(members: pd.DataFrame, predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    """How far the members of an ensemble lie apart on each scan: a standard deviation over them (divided by n).
+
+    Args:
+        members: predictions of the same target with the columns `scan`, `prediction` and p_<class>: a row for every
+            fit, or draw of one, and scan.
+        predictions: a row a scan, as `ensemble` gives them.
+        classes: names in the order of the model's outputs; empty for a number.
+
+    Returns:
+        (n,) in the order of `predictions`: of the number, in its unit, or of the probability of the class that is
+        predicted. NaN where a scan has one member only.
+    """
+    if not classes:
+        numbers = members.assign(said=members["prediction"])
+    else:
+        chosen = members["scan"].map(predictions.set_index("scan")["prediction"])
+        places = pd.Index(classes).get_indexer(pd.Index(chosen))
+        table = members[[f"p_{name}" for name in classes]].to_numpy(float)
+        numbers = members.assign(said=table[np.arange(len(table)), places])
+    groups = numbers.groupby("scan")["said"]
+    found = groups.std(ddof=0).where(groups.count() > 1)
+    return found.reindex(predictions["scan"]).reset_index(drop=True)

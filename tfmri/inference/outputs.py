@@ -10,7 +10,7 @@ from tfmri.pipeline.samples import Samples
 
 
 def make_predictor(
-    model, samples: Samples, batch_size: int, strategy: tf.distribute.Strategy
+    model, samples: Samples, batch_size: int, strategy: tf.distribute.Strategy, forward: Callable | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from row numbers to the model's outputs.
 
@@ -19,17 +19,19 @@ def make_predictor(
         samples: all scans.
         batch_size: over all devices together.
         strategy: where the model's variables live.
+        forward: from images to what is asked of the model, (batch, ...), in place of its outputs (`views`).
 
     Returns:
-        A function of (n,) rows that returns (n, outputs) float32, row by row as given.
+        A function of (n,) rows that returns (n, outputs) float32, or (n, ...) of `forward`, row by row as given.
     """
+    forward = forward or (lambda images: model(tf.cast(images, tf.float32), training=False))
 
     read = make_distributed_reader(samples, batch_size, strategy)
 
     @tf.function
     def predict_batch(batch):
         def on_replica(batch):
-            found = batch["row"], model(tf.cast(batch["image"], tf.float32), training=False)
+            found = batch["row"], forward(batch["image"])
             if strategy.num_replicas_in_sync == 1:
                 return found
             context = tf.distribute.get_replica_context()
