@@ -14,29 +14,13 @@ import pandas as pd
 import yaml
 
 from tfmri.cohort.columns import IMAGES, USUAL_NAMES, plain
+from tfmri.cohort.known import CODES, WORDS
 from tfmri.cohort.sheet import Fault, Sheet
 from tfmri.cohort.values import is_missing, read_numbers, spelled
 
 MOST_CLASSES = 10  # a column with more different values holds numbers, or text that is no class
 FEWEST_NUMBERS = 3  # different ones, for a regression of an age or of what was asked for: of two, it is classes
 FIRST = ("diagnosis", "sex", "age")  # what people want to learn, where it is there
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {  # target -> class, in the order of the classes -> its usual spellings
-    "sex": {
-        "f": ("f", "female", "w", "woman", "women", "girl"),
-        "m": ("m", "male", "man", "men", "boy"),
-    },
-    "diagnosis": {
-        "healthy": ("healthy", "hc", "cn", "nc", "nl", "control", "controls", "ctrl", "normal", "cognitively normal"),
-        "MCI": ("mci", "emci", "lmci", "mild cognitive impairment"),
-        "dementia": ("dementia", "demented", "ad", "alzheimer", "alzheimers", "alzheimer's", "alzheimer's disease"),
-    },
-}
-CODES = {  # what numbers mean by convention: to be checked by who knows the study
-    "sex": {
-        frozenset({"1", "2"}): ({"1": "m", "2": "f"}, "1 is taken for male and 2 for female (ISO/IEC 5218)"),
-        frozenset({"0", "1"}): ({"0": "f", "1": "m"}, "0 is taken for female and 1 for male, as in UK Biobank"),
-    }
-}
 
 
 @dataclass(frozen=True)
