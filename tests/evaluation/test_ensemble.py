@@ -44,3 +44,8 @@ def test_spread_is_of_the_number_or_of_the_predicted_class():
         {"scan": ["a", "a"], "fit": ["1", "2"], "prediction": ["f", "m"], "p_f": [0.9, 0.4], "p_m": [0.1, 0.6]}
     )
     assert spread(sex, ensemble(sex, ["f", "m"]), ["f", "m"]).tolist() == pytest.approx([0.25])
+
+
+def test_a_fit_that_says_nothing_leaves_nothing_to_say():
+    sex = pd.DataFrame({"scan": ["a", "a"], "fit": ["1", "2"], "prediction": ["f", None], "p_f": [0.9, np.nan]})
+    assert ensemble(sex.assign(p_m=1 - sex["p_f"]), ["f", "m"])["prediction"].isna().all()

@@ -14,15 +14,17 @@ def ensemble(by_fit: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         classes: names in the order of the model's outputs; empty for a number.
 
     Returns:
-        One row a scan, in the order of its first row. `fit` is the one that predicted it, or 'ensemble'.
+        One row a scan, in the order of its first row. `fit` is the one that predicted it, or 'ensemble'. NaN where a
+        fit's output is none.
     """
     averaged = [f"p_{name}" for name in classes] or ["prediction"]
     groups = by_fit.groupby("scan", sort=False)
     result = by_fit.drop_duplicates("scan").set_index("scan", drop=False).rename_axis(None)
-    result[averaged] = groups[averaged].mean()
+    result[averaged] = groups[averaged].mean(skipna=False)
     if classes:
-        result["prediction"] = result[averaged].to_numpy().argmax(axis=1)
-        result["prediction"] = result["prediction"].map(dict(enumerate(classes)))
+        means = result[averaged].to_numpy(float)
+        said = np.array(classes, object)[means.argmax(axis=1)]
+        result["prediction"] = pd.Series(said, result.index).where(~np.isnan(means).any(axis=1))
     result["fit"] = result["fit"].where(groups.size() == 1, "ensemble")
     return result.reset_index(drop=True)
 

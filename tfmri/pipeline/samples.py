@@ -48,7 +48,7 @@ def make_samples(
     Args:
         table: of n scans.
         cached: n prepared scans.
-        task: fitted to the training subjects.
+        task: fitted to the training subjects; None where nothing is learnt from the targets, which are then zeros.
         target: its column.
         shape: (x, y, z) of the prepared images.
         standard: (channel, k) the scale of the fit (`FittedPreparation.standard`).
@@ -57,8 +57,8 @@ def make_samples(
     return Samples(
         files=np.array([str(each.image) for each in cached]),
         scans=table["scan"].to_numpy(str),
-        targets=task.encode(table[target]),
-        weights=task.weights(table[target]),
+        targets=np.zeros(len(table), np.float32) if task is None else task.encode(table[target]),
+        weights=np.ones(len(table), np.float32) if task is None else task.weights(table[target]),
         backgrounds=backgrounds,
         shape=(shape[0], shape[1], shape[2], backgrounds.shape[1]),
         landmarks=None if standard is None else np.stack([each.landmarks for each in cached]),

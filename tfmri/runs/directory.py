@@ -13,6 +13,7 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the one work
         model.keras                 the best epoch, with its preparation
         history.csv, learning_curves.png, .pdf
         logs/train, logs/validation TensorBoard events
+    adjustments.json                what evaluation learnt on validation: intervals, temperature, the bias with age
     evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of several fits), metrics.json, figures/
 """
 
@@ -157,6 +158,11 @@ class Run:
     def warnings(self) -> Path:
         """What was assumed, left out, or looked odd."""
         return self.path / "warnings.log"
+
+    @property
+    def adjustments(self) -> Path:
+        """What was learnt on validation about the predictions: intervals, temperature, the bias with age."""
+        return self.path / "adjustments.json"
 
     def fit(self, name: str = "whole") -> Fit:
         """The fit of that name (`Experiment.fits`)."""
