@@ -35,6 +35,9 @@ class Views:
         return ", ".join(asked)
 
 
+PLAIN = Views()
+
+
 def make_forward(model, views: Views) -> Callable:
     """A function from images (batch, x, y, z, channel) to what the model says of each look, (batch, looks, outputs).
 

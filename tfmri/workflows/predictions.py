@@ -12,7 +12,7 @@ from tfmri.evaluation.ensemble import ensemble, spread
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.images.cache import CachedScan
 from tfmri.images.fitted import FittedPreparation, preparation_of
-from tfmri.inference.views import Views
+from tfmri.inference.views import PLAIN, Views
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.directory import Fit, Run
 from tfmri.runs.provenance import resume_command
@@ -68,7 +68,7 @@ def trained_fits(run: Run, experiment: Experiment) -> dict[FitPlan, Fit]:
 
 
 def predict(
-    fits: Mapping[FitPlan, Fit], experiment: Experiment, asked: Sequence[Asked], views: Views = Views()
+    fits: Mapping[FitPlan, Fit], experiment: Experiment, asked: Sequence[Asked], views: Views = PLAIN
 ) -> list[Predictions]:
     """What each fit says of the scans it is asked of, each model being loaded once.
 
