@@ -30,11 +30,19 @@ def by_sklearn(truth, prediction, probabilities, classes) -> dict[str, float]:
         "accuracy": sklearn.accuracy_score(truth, prediction),
         "mcc": sklearn.matthews_corrcoef(truth, prediction),
         "roc_auc": sklearn.roc_auc_score(numbers, of_one, multi_class="ovr"),
+        "average_precision": np.mean(
+            [
+                sklearn.average_precision_score(numbers == place, probabilities[:, place])
+                for place in ([1] if binary else range(len(classes)))
+            ]
+        ),
         "brier": sklearn.brier_score_loss(numbers, of_one),
         "log_loss": sklearn.log_loss(numbers, probabilities),
     }
     recalls = sklearn.recall_score(truth, prediction, labels=classes, average=None)
-    return expected | {f"recall_{name}": recall for name, recall in zip(classes, recalls, strict=True)}
+    precisions = sklearn.precision_score(truth, prediction, labels=classes, average=None, zero_division=np.nan)
+    expected |= {f"recall_{name}": recall for name, recall in zip(classes, recalls, strict=True)}
+    return expected | {f"precision_{name}": each for name, each in zip(classes, precisions, strict=True)}
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -73,7 +81,7 @@ def test_calibration_error_is_the_weighted_distance_of_scikit_learns_calibration
 def test_regression_metrics_are_those_of_scikit_learn_and_scipy_in_every_resample(seed):
     rng = np.random.default_rng(seed)
     truth = rng.uniform(20, 80, 40)
-    prediction = 55 + 0.7 * (truth - 50) + rng.normal(0, 5, 40)
+    prediction = np.round(55 + 0.7 * (truth - 50) + rng.normal(0, 5, 40))  # with ties
     weights = np.vstack([np.ones(40), rng.multinomial(40, np.full(40, 1 / 40), size=10)])
     measured = metrics.regression_metrics(truth, prediction, weights)
     assert metrics.regression_metrics(truth, prediction)["r2"] == pytest.approx(measured["r2"][0])
@@ -85,6 +93,7 @@ def test_regression_metrics_are_those_of_scikit_learn_and_scipy_in_every_resampl
                 "rmse": sklearn.root_mean_squared_error(t, p),
                 "r2": sklearn.r2_score(t, p),
                 "pearson_r": stats.pearsonr(t, p).statistic,
+                "spearman_r": stats.spearmanr(t, p).statistic,
                 "mean_gap": p.mean() - t.mean(),
                 "gap_age_r": stats.pearsonr(p - t, t).statistic,
             }

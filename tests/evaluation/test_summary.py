@@ -7,7 +7,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from tfmri.evaluation import metrics
 from tfmri.evaluation.intervals import percentile_intervals
-from tfmri.evaluation.summary import all_warnings, headline, summarise
+from tfmri.evaluation.summary import all_warnings, headline, spread_over_fits, summarise
 from tfmri.evaluation.trivial import trivial_metrics
 
 SEXES = ["f", "m"]
@@ -55,7 +55,7 @@ def test_the_trivial_classifier_is_scikit_learns_dummy_fitted_on_training_truth(
     dummy = DummyClassifier(strategy="prior").fit(np.zeros((50, 1)), TRAIN_SEX)
     scans = np.zeros((len(rows), 1))
     expected = metrics.classification_metrics(rows["truth"], dummy.predict(scans), dummy.predict_proba(scans), SEXES)
-    assert trivial_metrics(rows["truth"], TRAIN_SEX, "classification", SEXES) == pytest.approx(expected)
+    assert trivial_metrics(rows["truth"], TRAIN_SEX, "classification", SEXES) == pytest.approx(expected, nan_ok=True)
     assert expected["balanced_accuracy"] == expected["roc_auc"] == 0.5
 
 
@@ -208,3 +208,12 @@ def test_the_same_seed_gives_the_same_summary_whatever_the_order_of_the_rows():
     shuffled = rows.sample(frac=1, random_state=1)
     first, second = (summarise(one, "regression", [], TRAIN_AGE, seed=5)["age"]["mae"] for one in (rows, shuffled))
     assert first == pytest.approx(second)
+
+
+def test_the_spread_over_fits_is_that_of_each_fit_measured_by_itself():
+    by_fit = pd.DataFrame(
+        {"fit": ["a", "a", "b", "b"], "truth": [30.0, 50, 30, 50], "prediction": [32.0, 50, 38, 50], "subject": "s"}
+    )
+    found = spread_over_fits(by_fit, "regression", [])
+    assert found["mae"] == {"mean": 2.5, "sd": pytest.approx(2.1213203), "lowest": 1, "highest": 4, "fits": 2}
+    assert "spearman_r" in found and spread_over_fits(by_fit.iloc[:2], "regression", [])["mae"]["sd"] is None

@@ -23,10 +23,12 @@ CALIBRATION_BINS = 10
 
 
 def classification_metrics(truth, prediction, probabilities, classes: Sequence[str], weights=None) -> Metrics:
-    """balanced_accuracy, accuracy, recall_<class>, mcc, roc_auc, brier, log_loss, ece.
+    """balanced_accuracy, accuracy, recall_<class>, precision_<class>, mcc, roc_auc, average_precision, brier, log_loss,
+    ece.
 
     `balanced_accuracy` is the mean recall over the classes that occur in `truth` at all; a resample that misses one of
-    them has none. `roc_auc` is of the second of two classes, and of more the unweighted mean of one-versus-rest.
+    them has none. `precision_<class>` is NaN where nobody is predicted to be of the class. `roc_auc` and
+    `average_precision` are of the second of two classes, and of more the unweighted mean of one-versus-rest.
     `brier` of two classes is the mean squared error of one probability; of more, of all of them, summed.
 
     Args:
@@ -47,8 +49,9 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
     table = confusion(truth, prediction, len(classes), weights)
     hits, rows, columns = np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1), table.sum(-2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        recall = hits / rows
+        recall, precision = hits / rows, hits / columns
         aucs = [roc_auc(is_class[:, c], probabilities[:, c], weights) for c in range(len(classes))]
+        precisions = [average_precision(is_class[:, c], probabilities[:, c], weights) for c in range(len(classes))]
         covariance = hits.sum(-1) * total - (rows * columns).sum(-1)
         spread = np.sqrt((total**2 - (rows**2).sum(-1)) * (total**2 - (columns**2).sum(-1)))
         squared = ((probabilities - is_class) ** 2).sum(1) / (2 if len(classes) == 2 else 1)
@@ -57,9 +60,11 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
             "balanced_accuracy": recall[..., is_class.any(0)].mean(-1) if len(truth) else np.nan * total,
             "accuracy": hits.sum(-1) / total,
             **{f"recall_{name}": recall[..., c][()] for c, name in enumerate(classes)},
+            **{f"precision_{name}": precision[..., c][()] for c, name in enumerate(classes)},
             # as scikit-learn: 0 where one side is constant
             "mcc": np.where(total > 0, np.divide(covariance, np.where(spread > 0, spread, np.inf)), np.nan)[()],
             "roc_auc": aucs[1] if len(classes) == 2 else np.mean(aucs, axis=0),
+            "average_precision": precisions[1] if len(classes) == 2 else np.mean(precisions, axis=0),
             "brier": weights @ squared / total,
             "log_loss": weights @ -np.log(of_truth) / total,
             "ece": expected_calibration_error(truth, probabilities, weights),
@@ -67,7 +72,7 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
 
 
 def regression_metrics(truth, prediction, weights=None) -> Metrics:
-    """mae, rmse, r2, pearson_r, mean_gap, gap_age_r (the correlation of gap and truth).
+    """mae, rmse, r2, pearson_r, spearman_r, mean_gap, gap_age_r (the correlation of gap and truth).
 
     Args:
         truth: (n,) numbers, years for age.
@@ -86,6 +91,7 @@ def regression_metrics(truth, prediction, weights=None) -> Metrics:
             "rmse": np.sqrt(mse),
             "r2": 1 - mse / _variance(truth, weights),
             "pearson_r": pearson_r(truth, prediction, weights),
+            "spearman_r": pearson_r(ranks(truth, weights), ranks(prediction, weights), weights),
             "mean_gap": weights @ gap / total,
             "gap_age_r": pearson_r(gap, truth, weights),
         }
@@ -147,6 +153,30 @@ def roc_points(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> 
     return false_positive, true_positive
 
 
+def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> Any:
+    """Precision at each distinct score, averaged with the recall gained there; NaN without positives.
+
+    Args:
+        positive: (n,) bool.
+        score: (n,).
+        weights: (n,) or (resamples, n).
+    Source: scikit-learn's `average_precision_score`, which does not interpolate (Davis & Goadrich 2006, ICML).
+    """
+    above, below = (np.flip(each, -1) for each in _at_each_score(positive, score, weights))
+    found = above.cumsum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nansum(above * found / (found + below.cumsum(-1)), -1) / _or_nan(above.sum(-1))
+
+
+def ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n,) or (resamples, n) ranks of (n,) `values`, each counted as often as it weighs; ties share their mean rank."""
+    _, place = np.unique(values, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    first = np.flatnonzero(np.diff(place[order], prepend=-1))
+    here = np.add.reduceat(weights[..., order], first, -1)
+    return (here.cumsum(-1) - (here - 1) / 2)[..., place]
+
+
 def reliability_bins(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
     """Scans by confidence (of their most probable class), in CALIBRATION_BINS bins of equal width, closed on the right.
 
@@ -178,23 +208,32 @@ def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, wei
 
 
 def pearson_r(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Any:
-    """Correlation of two (n,) variables, weighted; NaN where one is constant."""
+    """Correlation of two variables, (n,) or of each resample (resamples, n), weighted; NaN where one is constant."""
     total, x, y = weights.sum(-1), _centred(x), _centred(y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        covariance = weights @ (x * y) / total - (weights @ x / total) * (weights @ y / total)
+        covariance = _sum(x * y, weights) / total - (_sum(x, weights) / total) * (_sum(y, weights) / total)
         return np.clip(covariance / np.sqrt(_variance(x, weights) * _variance(y, weights)), -1, 1)
 
 
 def _variance(x: np.ndarray, weights: np.ndarray) -> Any:
     """Weighted variance; NaN where `x` is constant, so that what is divided by it is undefined."""
     total, x = weights.sum(-1), _centred(x)
-    square = weights @ x**2 / total
-    variance = square - (weights @ x / total) ** 2
+    square = _sum(x**2, weights) / total
+    variance = square - (_sum(x, weights) / total) ** 2
     return np.where(variance > 1e-12 * square, variance, np.nan)[()]  # a constant leaves a rounding error of 1e-16
 
 
+def _or_nan(number: Any) -> Any:
+    return np.where(number > 0, number, np.nan)
+
+
 def _centred(x: np.ndarray) -> np.ndarray:
-    return x - x.mean() if x.size else x
+    return x - x.mean(-1, keepdims=True) if x.size else x
+
+
+def _sum(x: np.ndarray, weights: np.ndarray) -> Any:
+    """Weighted sum over the scans; `x` is (n,), or as `weights`."""
+    return weights @ x if x.ndim == 1 else (weights * x).sum(-1)
 
 
 def _at_each_score(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

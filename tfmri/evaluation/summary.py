@@ -2,6 +2,8 @@
 
     {target: {metric: {value, lower, upper, trivial, n, subjects[, note]}},
      "groups": {target: {column: {group: {metric: {...}}}}},
+     "adjustments": {target: {...}},   what was learnt on validation, and what it does here (`adjustments`)
+     "fits": {target: {metric: {mean, sd, lowest, highest, fits}}},   of several fits: each one by itself
      "warnings": {target: [sentence, ...]}}
 
 `n` counts scans (of `recall_<class>`, those of the class), `subjects` whose they are. `trivial` is what the trivial
@@ -21,7 +23,7 @@ from tfmri.evaluation.trivial import trivial_metrics
 SMALLEST_GROUP = 10  # scans; below it a group's metrics are not given
 UNDEFINED_LIMIT = 0.1  # share of resamples without a value, beyond which there is no interval
 HEADLINES = ("balanced_accuracy", "roc_auc", "mae", "pearson_r")
-RESERVED = frozenset({"groups", "warnings"})  # keys beside the targets, so no names of targets
+RESERVED = frozenset({"groups", "warnings", "adjustments", "fits"})  # keys beside the targets, so no names of targets
 UNITS = {"age": "years"}  # of targets whose unit the name says
 IN_WORDS = {
     "balanced_accuracy": "balanced accuracy",
@@ -57,14 +59,14 @@ def summarise(
     """
     (target,) = predictions["target"].unique()
     rows = usable(predictions, kind, classes)
-    measured = _measure(rows, kind, classes, train_truth, seed, resamples)
+    measured = measure(rows, kind, classes, train_truth, seed, resamples)
     warnings = [*_missing(len(predictions), len(rows)), *_constant(rows, kind)]
     groups: dict[str, dict[str, Any]] = {}
     for column in group_columns:
         names = rows[column].fillna("").astype(str)
         if names.nunique() > 1:
             groups[column] = {
-                name or "not known": _measure(group, kind, classes, train_truth, seed, resamples)
+                name or "not known": measure(group, kind, classes, train_truth, seed, resamples)
                 if len(group) >= SMALLEST_GROUP
                 else _too_small(group, measured)
                 for name, group in rows.groupby(names)
@@ -147,7 +149,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _measure(rows: pd.DataFrame, kind: Kind, classes: Sequence[str], train_truth, seed: int, resamples: int) -> dict:
+def measure(
+    rows: pd.DataFrame, kind: Kind, classes: Sequence[str], train_truth: pd.Series, seed: int, resamples: int
+) -> dict[str, dict[str, Any]]:
+    """{metric: {value, lower, upper, trivial, n, subjects[, note]}} of usable rows; arguments as `summarise`."""
     statistics = metrics_of(rows, kind, classes)
     values = statistics()
     trivial = trivial_metrics(rows["truth"], train_truth, kind, classes)
@@ -173,6 +178,47 @@ def _measure(rows: pd.DataFrame, kind: Kind, classes: Sequence[str], train_truth
             **({"note": note} if note else {}),
         }
     return measured
+
+
+def entry(values: np.ndarray, subjects: pd.Series, seed: int, resamples: int, share: bool = False) -> dict[str, Any]:
+    """{value, lower, upper, n, subjects[, note]} of the mean of (n,) `values`; `share`: they are 0 or 1."""
+
+    def mean(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": weights @ values / weights.sum(-1)}
+
+    people = subjects.nunique()
+    if not people:
+        return {"value": None, "lower": None, "upper": None, "n": 0, "subjects": 0, "note": "no scan has a prediction"}
+    value = float(np.mean(values))
+    interval = percentile_intervals(mean, subjects, seed, resamples)["mean"]
+    lower, upper, note = _ends(value, interval, [people] if share else [])
+    counts = {"n": len(values), "subjects": people}
+    return {"value": value, "lower": lower, "upper": upper, **counts, **({"note": note} if note else {})}
+
+
+def spread_over_fits(by_fit: pd.DataFrame, kind: Kind, classes: Sequence[str]) -> dict[str, Any]:
+    """{metric: {mean, sd, lowest, highest, fits}} over the fits, each measured by itself on the scans it predicted.
+
+    This is how much a result depends on seed and fold, which the intervals, over subjects, do not tell.
+
+    Args:
+        by_fit: predictions_by_fit.csv.
+        kind: of the target.
+        classes: in the order of the model's outputs; empty for a number.
+    """
+    rows = usable(by_fit, kind, classes)
+    each = pd.DataFrame([metrics_of(own, kind, classes)() for _, own in rows.groupby("fit")]).astype(float)
+    return {
+        str(name): {
+            "mean": float(column.mean()),
+            "sd": float(column.std(ddof=1)) if len(column) > 1 else None,
+            "lowest": float(column.min()),
+            "highest": float(column.max()),
+            "fits": len(column),
+        }
+        for name, column in ((name, each[name].dropna()) for name in each)
+        if len(column)
+    }
 
 
 def _ends(value: float, interval: Interval, counts: Sequence[int]) -> tuple[float | None, float | None, str]:

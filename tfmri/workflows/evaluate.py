@@ -1,120 +1,199 @@
-"""`tfmri evaluate`: the best models of a run on one of its splits, with intervals, trivial predictors and figures."""
+"""`tfmri evaluate`: the best models of a run on one of its splits, or on other people; every number has an interval.
+
+What is learnt about the predictions (a temperature, a threshold, intervals, the bias with age) is learnt on validation,
+each scan predicted by the fits that did not train on it, and then applied to the split that is asked for.
+"""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tfmri.cohort import known
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem
+from tfmri.evaluation.adjustments import apply, learn, summarise_adjustments
 from tfmri.evaluation.chance import against_chance, shuffled_labels_sentence
-from tfmri.evaluation.ensemble import ensemble
 from tfmri.evaluation.figures import histogram_by_split, write_figures
 from tfmri.evaluation.metrics import Kind
-from tfmri.evaluation.summary import headline, summarise
+from tfmri.evaluation.summary import headline, spread_over_fits, summarise
 from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_csv, write_json
-from tfmri.images.fitted import FittedPreparation, preparation_of
-from tfmri.pipeline.samples import make_samples
-from tfmri.runs.cohort import rows_of
-from tfmri.runs.directory import Fit, Run
-from tfmri.runs.provenance import begin_command, program, resume_command
-from tfmri.training.startup import load_tensorflow
-from tfmri.workflows.cohort import DEMO, run_scans, run_table
+from tfmri.inference.views import PLAIN, Views
+from tfmri.runs.cohort import SOURCE, rows_of
+from tfmri.runs.directory import Run
+from tfmri.runs.provenance import begin_command, program
+from tfmri.workflows.cohort import DEMO, labels_file, prepare, read_cohort_of, run_scans, run_table
+from tfmri.workflows.predictions import Asked, Predictions, predict, trained_fits
 
 SPLITS = ("test", "validation", "train")
 
 
-def evaluate(run: Run, split: str) -> None:
-    """Predicts every scan of a split, writes predictions, metrics and figures, prints the headline.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be evaluated, and how.
+
+    Args:
+        split: test, validation or train.
+        labels: a labels file of other people, all of whom are predicted, in place of the split.
+        name: of the folder of results on them; None for the name of the file.
+        views: looks beside the plain one.
+        anonymous: whether the report leaves out heads and ids.
+    """
+
+    split: str = "test"
+    labels: str | None = None
+    name: str | None = None
+    views: Views = PLAIN
+    anonymous: bool = False
+
+    @property
+    def place(self) -> str:
+        """The name of the folder of the results."""
+        return self.split if self.labels is None else self.name or Path(self.labels).parent.name
+
+
+def evaluate(run: Run, wanted: Wanted) -> None:
+    """Predicts every scan of a split, writes predictions, metrics, figures and the report, prints the headline.
 
     With folds or several seeds, a scan's prediction is the mean over the fits on whose `split` it stands: all of them
-    for test, for validation those of the fold that did not train on it.
+    for test and for other people, for validation those of the fold that did not train on it.
 
     Raises:
-        InputError: unknown split, a run that has no model yet, or a model without its preparation.
+        InputError: unknown split, a name that cannot be a folder's, or a run that has no model yet, or one without its
+            preparation; labels that cannot be read.
     """
-    if split not in SPLITS:
-        raise InputError(Problem("--split", f"'{split}'", f"one of {', '.join(SPLITS)}"))
+    _check(wanted)
     experiment = load_experiment(run.experiment)
-    fits = {plan: run.fit(plan.name) for plan in experiment.fits}
-    if waiting := [plan.name for plan, fit in fits.items() if not fit.finished]:
-        found = "training has not ended" + (f" for {', '.join(waiting)}" if len(fits) > 1 else "")
-        raise InputError(Problem(run.label, found, advice=f"Go on with it: {resume_command(run)}"))
-    if absent := [fit.model for fit in fits.values() if not fit.model.exists()]:
-        advice = "Fetch it: make sync WEIGHTS=1"
-        raise InputError(Problem(str(absent[0]), "the model is not here", advice=advice))
+    fits = trained_fits(run, experiment)
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
     kind: Kind = "classification" if classes else "regression"
     table = run_table(run, experiment)
-    train_truth = table[experiment.target].iloc[rows_of(table, "train")]
+    validation, asked, warnings = _asked(run, experiment, table, wanted)
+    lots = [validation, asked] if asked is not validation else [validation]
+    found = predict(fits, experiment, lots, wanted.views)
+    on_validation, result = found[0], found[-1]
 
-    by_fit = _predict(fits, experiment, table, split)
-    predictions = ensemble(by_fit, classes)
-    seed, resamples = experiment.seed, experiment.evaluation.resamples
-    summary = summarise(predictions, kind, classes, train_truth, seed, resamples)
-    folder = run.evaluation(split)
+    adjustments = learn(
+        on_validation.mean, kind, classes, experiment.target, _of(known.healthy, validation.table, on_validation)
+    )
+    predictions = apply(result.mean, adjustments)
+    described, groups = _described(predictions, asked.table, experiment.target)
+    train_truth = table[experiment.target].iloc[rows_of(table, "train")]
+    numbers = experiment.seed, experiment.evaluation.resamples
+    summary = summarise(described, kind, classes, train_truth, *numbers, groups)
+    summary["adjustments"] = {
+        experiment.target: summarise_adjustments(predictions, adjustments, kind, classes, train_truth, *numbers)
+    }
+    if len(fits) > 1:
+        summary["fits"] = {experiment.target: spread_over_fits(result.by_fit, kind, classes)}
+    summary["warnings"][experiment.target] += warnings
+    folder = run.evaluation(wanted.place)
     write_csv(folder / "predictions.csv", predictions)
     if len(fits) > 1:
-        write_csv(folder / "predictions_by_fit.csv", by_fit)
+        write_csv(folder / "predictions_by_fit.csv", result.by_fit)
     write_json(folder / "metrics.json", summary)
-    write_figures(predictions, kind, classes, folder / "figures", seed, resamples)
-    histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
+    if wanted.views == PLAIN:
+        write_json(run.adjustments, adjustments.to_config())
+    write_figures(predictions, kind, classes, folder / "figures", *numbers)
+    if wanted.labels is None:
+        histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
     print(_whereabouts(run, folder))
-    print(f"\n{split} split")
-    print(headline(summary, best_reachable(run, experiment)))
-    if experiment.data.shuffle_labels and split == "test":  # on validation the best epoch was chosen
+    print(f"\n{wanted.place if wanted.labels else f'{wanted.split} split'}")
+    print(headline(summary, {} if wanted.labels else best_reachable(run, experiment)))
+    if experiment.data.shuffle_labels and wanted.place == "test":  # on validation the best epoch was chosen
         against = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
-        print(shuffled_labels_sentence(against, f"on {split}"))
-    print(_next_commands(run, split))
+        print(shuffled_labels_sentence(against, "on test"))
+    print(_next_commands(run, wanted.split))
 
 
-def _predict(fits: Mapping[FitPlan, Fit], experiment: Experiment, table: pd.DataFrame, split: str) -> pd.DataFrame:
-    """predictions_by_fit.csv: of each fit, a row for every scan that stands on its `split`, in the order of `table`."""
-    prepared = {plan: _preparation(fit, experiment) for plan, fit in fits.items()}
-    parts = {plan: rows_of(of_fold(table, plan.fold), split) for plan in fits}
-    needed = np.unique(np.concatenate(list(parts.values())))
-    cached = dict(zip(needed, run_scans(table.iloc[needed], experiment), strict=True))
-
-    load_tensorflow()
-    import keras
-
-    from tfmri.inference.outputs import make_predictor
-    from tfmri.tasks.registry import load_task
-    from tfmri.training.devices import set_up
-
-    settings = experiment.training
-    # On the devices there are: the machine that evaluates need not be the one that trained.
-    strategy = set_up(None, settings.threads, settings.deterministic, experiment.seed)
-    predicted = []
-    for plan, rows in parts.items():
-        chosen = table.iloc[rows].reset_index(drop=True)
-        task = load_task(json.loads(fits[plan].task.read_text()))
-        scans = [cached[row] for row in rows]
-        standard = prepared[plan].standard
-        samples = make_samples(chosen, scans, task, experiment.target, experiment.image.shape, standard)
-        with strategy.scope():
-            model = keras.models.load_model(fits[plan].model, compile=False)
-        outputs = make_predictor(model, samples, settings.batch_size, strategy)(np.arange(len(rows)))
-        columns = ["subject", "session", "scan", "path", "site"]
-        name, truth = experiment.target, chosen[experiment.target]
-        who = chosen[columns].assign(fit=plan.name, target=name, truth=truth)
-        predicted.append(pd.concat([who, task.decode(outputs)], axis=1))
-    return pd.concat(predicted, ignore_index=True)
+def _check(wanted: Wanted) -> None:
+    if wanted.split not in SPLITS:
+        raise InputError(Problem("--split", f"'{wanted.split}'", f"one of {', '.join(SPLITS)}"))
+    if wanted.views.dropout_draws < 0:
+        raise InputError(Problem("--dropout-draws", str(wanted.views.dropout_draws), "0 or more"))
+    if wanted.labels is None:
+        if wanted.name is not None:
+            advice = "A split is called what it is"
+            raise InputError(Problem("--name", f"'{wanted.name}', without --labels", "both, or neither", advice))
+        return
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted.place) or wanted.place in SPLITS:
+        expected = f"letters, digits, '.', '_' and '-', beginning with a letter or digit; not {', '.join(SPLITS)}"
+        raise InputError(Problem("--name", f"'{wanted.place}' cannot be the name of results", expected))
 
 
-def _preparation(fit: Fit, experiment: Experiment) -> FittedPreparation:
-    """What the model of a fit carries; its settings must be those by which the run's scans are prepared."""
-    prepared = preparation_of(fit.model)
-    if prepared.preparation != experiment.image.preparation:
-        found = "its scans were not prepared as the run's experiment.yaml says"
-        raise InputError(Problem(str(fit.model), found, advice="Put the model, or the `image` settings, back"))
-    return prepared
+def _asked(run: Run, experiment: Experiment, table: pd.DataFrame, wanted: Wanted) -> tuple[Asked, Asked, list[str]]:
+    """The scans of validation, those that are asked for, and what is to be said of them."""
+
+    def of_run(split: str) -> Mapping[FitPlan, np.ndarray]:
+        return {plan: rows_of(of_fold(table, plan.fold), split) for plan in experiment.fits}
+
+    splits = {split: of_run(split) for split in {"validation", wanted.split if wanted.labels is None else "validation"}}
+    needed = np.unique(np.concatenate([rows for parts in splits.values() for rows in parts.values()]))
+    known_scans: dict[int, Any] = dict(zip(needed, run_scans(table.iloc[needed], experiment), strict=True))
+    cached = [known_scans.get(row) for row in range(len(table))]
+    validation = Asked(table, cached, splits["validation"])
+    if wanted.labels is None:
+        if wanted.split == "validation":
+            note = "the best epoch and all adjustments were chosen on these very scans: the test split is honest"
+            return validation, validation, [note]
+        notes = ["the models were trained on these very scans"] if wanted.split == "train" else []
+        return validation, Asked(table, cached, splits[wanted.split]), notes
+    others = experiment.model_copy(
+        update={"data": experiment.data.model_copy(update={"labels": wanted.labels, "where": None})}
+    )
+    cohort = read_cohort_of(others, labels_file(wanted.labels))
+    for note in cohort.notes:
+        print(f"note: {note}")
+    prepared = prepare(cohort.table, others)
+    every = {plan: np.arange(len(cohort.table)) for plan in experiment.fits}
+    seen = _seen(table, cohort.table, {each.source_sha256 for each in prepared})
+    return validation, Asked(cohort.table, prepared, every), seen
+
+
+def _seen(table: pd.DataFrame, others: pd.DataFrame, images: set[str]) -> list[str]:
+    """Says so where people, or the very files, of training or validation are among others."""
+    learnt = table[table["split"] != "test"]
+    found = []
+    if count := len(set(learnt["subject"]) & set(others["subject"])):
+        found.append(f"{count} subjects have ids of the run's training or validation: are they the same people?")
+    if count := len(set(learnt[SOURCE]) & images):
+        found.append(f"{count} scans are files of the run's training or validation: these results are not honest")
+    return found
+
+
+def _of(what: Any, table: pd.DataFrame, predictions: Predictions) -> pd.Series | None:
+    """What is known of each predicted scan, in the order of predictions.csv."""
+    values = what(table)
+    return None if values is None else _in_order(values, table, predictions.mean)
+
+
+def _in_order(values: pd.Series, table: pd.DataFrame, predictions: pd.DataFrame) -> pd.Series:
+    return pd.Series(values.to_numpy(), index=table["scan"]).reindex(predictions["scan"]).reset_index(drop=True)
+
+
+def _described(predictions: pd.DataFrame, table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, list[str]]:
+    """Predictions with what is known of each person, and the columns by which groups are formed."""
+    columns = {"sex": known.sexes(table), "age_band": age_bands(known.ages(table))}
+    found = {name: _in_order(each, table, predictions) for name, each in columns.items() if each is not None}
+    return predictions.assign(**found), ["site", *(name for name in found if name != target)]
+
+
+def age_bands(ages: pd.Series | None) -> pd.Series | None:
+    """(n,) such as '40 to 49', by decade; '' where the age is not known."""
+    if ages is None:
+        return None
+    decade = (ages // 10 * 10).astype("Int64").astype(str)
+    last = (ages // 10 * 10 + 9).astype("Int64").astype(str)
+    return (decade + " to " + last).where(ages.notna(), "")
 
 
 def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, float]]:
