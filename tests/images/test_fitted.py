@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfmri.errors import InputError
-from tfmri.images.fitted import FittedPreparation, add_to_model, preparation_of
+from tfmri.images.fitted import FittedPreparation, add_preparation, preparation_of
 from tfmri.images.prepare import STEPS_VERSION, Preparation
 
 SETTINGS = Preparation((1.5, 2, 3), (60, 64, 56), "histogram", channels=2, registration="mni152", mask="head")
@@ -25,7 +25,7 @@ def model(tmp_path):
 
 
 def test_a_model_gives_back_what_was_put_into_it_to_the_last_bit_and_keeps_its_own_members(model):
-    add_to_model(model, FITTED)
+    add_preparation(model, FITTED)
     found = preparation_of(model)
     assert found.preparation == SETTINGS and found.steps_version == STEPS_VERSION
     assert found.standard.dtype == np.float32
@@ -53,7 +53,7 @@ def put(text):
         (put('{"settings": {"voxels": 3}, "histogram_standard": null}'), "cannot be read.*voxels"),
         (put("[]"), "cannot be read"),
         (
-            lambda model: add_to_model(model, replace(FITTED, steps_version=STEPS_VERSION + 1)),
+            lambda model: add_preparation(model, replace(FITTED, steps_version=STEPS_VERSION + 1)),
             f"by version {STEPS_VERSION + 1} of the steps; expected version {STEPS_VERSION}",
         ),
     ],

@@ -36,6 +36,7 @@ def fit(
     from tfmri.augment.recipe import parse_recipe
     from tfmri.images.fitted import fit_preparation
     from tfmri.images.prepare import Preparation
+    from tfmri.inference.model_file import Carried
     from tfmri.inference.outputs import make_predictor
     from tfmri.models.registry import build_model
     from tfmri.pipeline.samples import Samples
@@ -93,9 +94,9 @@ def fit(
         scaling = precision == "mixed_float16"
         built = make_optimizer(optimizer, options, model.trainable_variables, ema, scaling)
     steps = len(train_rows) // batch_size
-    prepared = fit_preparation(Preparation((180 / size,) * 3, (size,) * 3), [])
+    carried = Carried(fit_preparation(Preparation((180 / size,) * 3, (size,) * 3), []), "blob", task.to_config())
     writers = [
-        BestModel(folder / "model.keras", "validation_loss", prepared),
+        BestModel(folder / "model.keras", "validation_loss", lambda: carried),
         History(folder / "history.csv", folder / "curves", "validation_loss", epochs, steps),
     ]
     fitting = Fitting(

@@ -6,16 +6,19 @@ import keras
 import numpy as np
 import pytest
 
-from tfmri.images.fitted import FittedPreparation, preparation_of
+from tfmri.images.fitted import FittedPreparation
 from tfmri.images.prepare import STEPS_VERSION, Preparation
+from tfmri.inference.model_file import Carried, carried_by
 from tfmri.models.small_cnn import build
 from tfmri.training.callbacks.best_model import BestModel
 
 PREPARED = FittedPreparation(Preparation((8, 8, 8), (16, 18, 16)), None, STEPS_VERSION)
+TASK = {"task": "regression", "mean": 50.0, "sd": 10.0, "penalty": "mae", "delta": 1.0}
 
 
 def callback(path, prepared=PREPARED):
-    best = BestModel(path, "validation_loss", prepared)
+    carried = Carried(prepared, "age", TASK, usual={"width_mm": (140.0, 170.0)})
+    best = BestModel(path, "validation_loss", lambda: carried)
     best.set_model(build((16, 18, 16, 1), 2, filters=[4, 8]))
     return best
 
@@ -27,7 +30,7 @@ def test_the_file_alone_gives_the_same_outputs_and_says_how_its_scans_were_prepa
     images = np.random.default_rng(0).normal(size=(3, 16, 18, 16, 1)).astype(np.float32)
     again = keras.saving.load_model(copied)
     np.testing.assert_array_equal(again.predict(images, verbose=0), best.model.predict(images, verbose=0))
-    assert preparation_of(copied) == PREPARED
+    assert carried_by(copied) == Carried(PREPARED, "age", TASK, usual={"width_mm": (140.0, 170.0)})
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere.keras"]
 
 

@@ -70,7 +70,7 @@ def fit_preparation(preparation: Preparation, train: Sequence[CachedScan]) -> Fi
     return FittedPreparation(preparation, standard, prepare.STEPS_VERSION)
 
 
-def add_to_model(model: Path, prepared: FittedPreparation) -> None:
+def add_preparation(model: Path, prepared: FittedPreparation) -> None:
     """Puts into a `.keras` file, as Keras has just written it, how its scans were prepared."""
     with zipfile.ZipFile(model, "a") as archive:
         archive.writestr(MEMBER, json.dumps(prepared.to_config(), indent=2, allow_nan=False))

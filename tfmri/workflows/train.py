@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tfmri.experiment.load import dump, find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_json, write_text
 from tfmri.images.fitted import fit_preparation
+from tfmri.inference.likeness import usual_of
+from tfmri.inference.model_file import Carried
 from tfmri.machine import processors
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.cohort import rows_of, write_cohort
@@ -274,12 +277,19 @@ def _fit(
     train_rows = rows_of(table, "train")
     prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
     samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
+
+    @cache
+    def carried() -> Carried:
+        usual = usual_of([cached[row] for row in train_rows], experiment.seed)
+        image, config = experiment.image, learner.task.to_config()
+        return Carried(prepared, experiment.target, config, image.channels, image.mask_column, usual)
+
     curves = fit.learning_curves.with_suffix("")
     collapse = Collapse(learner.task, table[experiment.target], samples.scans)
     chance = ShuffledLabels(learner.task, table[experiment.target], table["subject"])
     watchers = [
         *([chance] if experiment.data.shuffle_labels else [collapse]),
-        BestModel(fit.model, settings.monitor, prepared),
+        BestModel(fit.model, settings.monitor, carried),
         History(fit.history, curves, settings.monitor, settings.epochs, len(train_rows) // settings.batch_size),
         events(run, fit, experiment, table, learner, samples, train_rows),
     ]

@@ -1,10 +1,11 @@
-"""Keeps the model of the best epoch, with the preparation of its scans."""
+"""Keeps the model of the best epoch, with all that is needed to use it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tfmri.files import whole_path
-from tfmri.images.fitted import FittedPreparation, add_to_model
+from tfmri.inference.model_file import Carried, add_to_model
 from tfmri.training.callbacks.state import StatefulCallback
 from tfmri.training.schedules import better
 
@@ -17,12 +18,12 @@ class BestModel(StatefulCallback):
     Args:
         path: of the `.keras` file.
         monitor: a column of the history, `validation_loss` or a metric; losses and errors are better when lower.
-        prepared: how scans are prepared for the model, which the file carries.
+        carried: gives what the file carries besides the model.
     """
 
-    def __init__(self, path: Path, monitor: str, prepared: FittedPreparation):
+    def __init__(self, path: Path, monitor: str, carried: Callable[[], Carried]):
         super().__init__()
-        self.path, self.monitor, self.prepared = path, monitor, prepared
+        self.path, self.monitor, self.carried = path, monitor, carried
         self.best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -33,7 +34,7 @@ class BestModel(StatefulCallback):
             self.best = value if is_better else None
             with whole_path(self.path) as path:
                 self.model.save(path)
-                add_to_model(path, self.prepared)
+                add_to_model(path, self.carried())
 
     def get_state(self) -> dict[str, Any]:
         """The best value so far."""
