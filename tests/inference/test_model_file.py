@@ -9,7 +9,7 @@ from tfmri.errors import InputError
 from tfmri.images.fitted import FittedPreparation
 from tfmri.images.prepare import STEPS_VERSION, Preparation
 from tfmri.inference.model_file import Carried, add_to_model, carried_by, copy_with, load_model
-from tfmri.models.registry import MODELS, build_model
+from tfmri.models.registry import build_model
 
 CARRIED = Carried(
     FittedPreparation(Preparation((8, 8, 8), (16, 16, 16)), None, STEPS_VERSION),
@@ -40,7 +40,7 @@ def test_a_file_gives_back_what_it_carries_and_the_same_model(saved, tmp_path):
     np.testing.assert_array_equal(load_model(tmp_path / "copy.keras")(images), model(images))
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", ["small_cnn", "sfcn", "resnet10", "densenet121"])
 def test_every_architecture_is_made_of_layers_that_are_trusted(name, tmp_path):
     model = build_model(name, (32, 32, 32, 1), 2, **({"filters": [4, 4]} if name == "small_cnn" else {}))
     config = json.loads(model.to_json())

@@ -74,3 +74,10 @@ def test_a_model_of_two_channels_is_trained_and_evaluated_on_one_scale_learnt_fr
         outputs = model(prepared.image[np.newaxis].astype(np.float32), training=False).numpy()
         odds = np.exp(outputs[0] - outputs[0].max())
         assert predictions.loc[scan, "p_m"] == pytest.approx(odds[1] / odds.sum(), abs=1e-4)
+
+    (code, said), test = tfmri("predict", str(alone), "labels.csv", "--workers", "1"), predictions
+    assert code == 0, said
+    found = pd.read_csv("predictions.csv").set_index("subject").loc[test["subject"], "p_m"]
+    np.testing.assert_allclose(found, test["p_m"], atol=1e-4)
+    code, said = tfmri("predict", str(alone), "00.nii.gz")
+    assert code == 2 and "T1, flair" in said

@@ -34,11 +34,14 @@ def main() -> None:
     """Runs the command line. A person's mistake gets a sentence and exit code 2, a bug a traceback and 1."""
     from tfmri.cli import (  # noqa: F401  they add themselves to app
         check,
+        compare,
         demo,
         download,
         evaluate,
+        export,
         labels,
         new,
+        predict,
         prepare,
         preview,
         runs,
