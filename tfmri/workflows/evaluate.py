@@ -27,6 +27,7 @@ from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_csv, write_json
 from tfmri.inference.views import PLAIN, Views
+from tfmri.report.write import write_report
 from tfmri.runs.cohort import SOURCE, rows_of
 from tfmri.runs.directory import Run
 from tfmri.runs.provenance import begin_command, program
@@ -34,6 +35,7 @@ from tfmri.workflows.cohort import DEMO, labels_file, prepare, read_cohort_of, r
 from tfmri.workflows.predictions import Asked, Predictions, predict, trained_fits
 
 SPLITS = ("test", "validation", "train")
+BAND = 20  # years
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,12 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     write_figures(predictions, kind, classes, folder / "figures", *numbers)
     if wanted.labels is None:
         histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
+    best = {} if wanted.labels else best_reachable(run, experiment)
+    scans = {str(scan): each for scan, each in zip(asked.table["scan"], asked.cached, strict=True) if each is not None}
+    write_report(run, wanted.place, experiment, table, predictions, summary, best, scans, wanted.anonymous)
     print(_whereabouts(run, folder))
     print(f"\n{wanted.place if wanted.labels else f'{wanted.split} split'}")
-    print(headline(summary, {} if wanted.labels else best_reachable(run, experiment)))
+    print(headline(summary, best))
     if experiment.data.shuffle_labels and wanted.place == "test":  # on validation the best epoch was chosen
         against = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
         print(shuffled_labels_sentence(against, "on test"))
@@ -188,12 +193,11 @@ def _described(predictions: pd.DataFrame, table: pd.DataFrame, target: str) -> t
 
 
 def age_bands(ages: pd.Series | None) -> pd.Series | None:
-    """(n,) such as '40 to 49', by decade; '' where the age is not known."""
+    """(n,) such as '40 to 59', by `BAND` years; '' where the age is not known."""
     if ages is None:
         return None
-    decade = (ages // 10 * 10).astype("Int64").astype(str)
-    last = (ages // 10 * 10 + 9).astype("Int64").astype(str)
-    return (decade + " to " + last).where(ages.notna(), "")
+    first = (ages // BAND * BAND).astype("Int64")
+    return (first.astype(str) + " to " + (first + BAND - 1).astype(str)).where(ages.notna(), "")
 
 
 def best_reachable(run: Run, experiment: Experiment) -> dict[str, dict[str, float]]:
@@ -213,6 +217,7 @@ def _whereabouts(run: Run, folder: Path) -> str:
         "predictions": folder / "predictions.csv",
         "metrics": folder / "metrics.json",
         "figures": folder / "figures",
+        "report": folder / "report.html",
     }
     return "\n".join(f"{name:<12} {path}" for name, path in places.items())
 

@@ -1,0 +1,65 @@
+"""Settings in sentences."""
+
+from tfmri.experiment.schema import Experiment
+
+NORMALISED = {
+    "zscore": "normalised to mean 0 and standard deviation 1 within the head or the mask",
+    "percentiles": "scaled so that air is 0 and the 99.9th percentile of the head is 1",
+    "mean": "divided by the mean of the volume",
+    "none": "left in their own units",
+    "histogram": "moved onto one intensity standard, learnt from the training scans (Nyúl and Udupa)",
+}
+
+
+def preparation_in_words(experiment: Experiment) -> str:
+    """How scans were prepared, in the order in which it was done."""
+    image = experiment.image
+    steps = []
+    if image.mask != "none":
+        how = {"head": "to the head"}.get(image.mask, "to a mask that was given or made by another program")
+        steps.append(f"masked {how}")
+    if image.bias_correction == "n4":
+        steps.append("corrected for the bias field (N4)")
+    if image.registration == "mni152":
+        steps.append("registered to the MNI152 template by an affine map")
+    grid = " × ".join(str(size) for size in image.shape)
+    spacing = " × ".join(f"{size:g}" for size in image.spacing)
+    steps.append(f"resampled once to {grid} voxels of {spacing} mm around the head, in RAS+ orientation")
+    steps.append(NORMALISED[image.normalise])
+    channels = f" ({', '.join(image.channels)})" if len(image.channels) > 1 else ""
+    return f"Scans{channels} were {', '.join(steps)}."
+
+
+def training_in_words(experiment: Experiment, parameters: str = "") -> str:
+    """What was trained, and how."""
+    settings, task = experiment.training, experiment.targets[experiment.target]
+    changes = [name for transform in experiment.augment.recipe for name in transform]
+    augmented = f"augmented at random ({', '.join(changes)})" if changes else "not augmented"
+    rate = settings.optimizer.options.get("learning_rate")
+    said = [
+        f"The network {experiment.model.name}{parameters} was trained for {task.task.replace('_', ' ')} of "
+        f"{experiment.target} with {settings.optimizer.name} (learning rate {rate:g}, "
+        f"schedule {settings.schedule.name}), "
+        f"batches of {settings.batch_size}, for at most {settings.epochs} epochs in {settings.precision}.",
+        f"Training scans were {augmented}.",
+        f"The epoch with the best {settings.monitor.replace('_', ' ')} was kept.",
+    ]
+    if experiment.split.folds:
+        said.append(f"{experiment.split.folds} models, each validated on another fold, were averaged.")
+    if experiment.seeds > 1:
+        said.append(f"Each was trained from {experiment.seeds} seeds.")
+    return " ".join(said)
+
+
+def split_in_words(experiment: Experiment) -> str:
+    """How people were put on the sides."""
+    cut = f"test {experiment.split.test:.0%}"
+    cut += (
+        f", {experiment.split.folds} folds"
+        if experiment.split.folds
+        else f", validation {experiment.split.validation:.0%}"
+    )
+    return (
+        f"Subjects, not scans, were split ({cut}; or as a column of the labels file says), so that nobody stands on "
+        f"two sides; seed {experiment.split.seed}."
+    )
