@@ -47,7 +47,8 @@ p { margin: .4rem 0; max-width: 50rem; }
 .private { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; display: inline-block; }
 .warnings { background: #fff8ea; border-left: 5px solid var(--warn); border-radius: 4px; padding: .5rem .9rem; }
 .warnings ul { margin: .2rem 0; padding-left: 1.2rem; }
-nav a { margin-right: 1rem; color: var(--blue); white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+nav a { color: var(--blue); white-space: nowrap; }
 table { border-collapse: collapse; margin: .4rem 0; }
 th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--dim); font-weight: 500; }
