@@ -390,3 +390,20 @@ def test_runs_are_compared_on_the_same_scans_and_with_their_settings(trained, tm
         assert "unreadable" in run("runs")
     finally:
         shutil.rmtree(root / "other")
+
+
+def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
+    run("evaluate", "small/first")
+    said = run("baseline", "small.yaml")
+    for words in ("trivial", "ridge", "random forest", "network: small/first", "Too few subjects to say"):
+        assert words in said
+    rows = pd.read_csv("runs/small/baselines/test/predictions.csv")
+    counts = rows["fit"].value_counts()
+    assert len(counts) == 5 and counts.nunique() == 1
+    by_model = rows.groupby("fit")["scan"].apply(lambda scans: tuple(sorted(scans)))
+    assert by_model.nunique() == 1  # the very scans that the network was tested on
+    said = run("baseline", "small.yaml", "--features", "age", "--split", "validation")
+    assert "1 columns (age)" in said
+    assert "no column is called" in run("baseline", "small.yaml", "--features", "vol_*", code=2)
+    folds = run("baseline", "small.yaml", "--set", "split.folds=3", "--split", "validation", "--features", "age")
+    assert "No network is in the table" in folds

@@ -33,6 +33,7 @@ IN_WORDS = {  # what the system refuses -> what is wrong, and what to do
 def main() -> None:
     """Runs the command line. A person's mistake gets a sentence and exit code 2, a bug a traceback and 1."""
     from tfmri.cli import (  # noqa: F401  they add themselves to app
+        baseline,
         check,
         compare,
         demo,

@@ -27,7 +27,7 @@ from tfmri.processes import in_processes
 from tfmri.progress import progress
 from tfmri.runs.directory import Run, find_run
 from tfmri.training.startup import load_tensorflow
-from tfmri.workflows.predictions import trained_fits
+from tfmri.workflows.predictions import trained_fits, trusted_module
 
 MODEL = ".keras"
 AT_ONCE = 8  # scans that are held in memory for the models
@@ -124,7 +124,7 @@ def find_members(source: str) -> tuple[list[Member], Adjustments | None]:
 def members_of(run: Run) -> list[Member]:
     """The trained models of a run."""
     experiment = load_experiment(run.experiment)
-    own = experiment.model.name.partition(":")[0] if ":" in experiment.model.name else ""
+    own = trusted_module(experiment)
     fits = trained_fits(run, experiment)
     return [Member(plan.name, fit.model, carried_by(fit.model), own) for plan, fit in fits.items()]
 

@@ -12,6 +12,7 @@ from tfmri.evaluation.ensemble import ensemble, spread
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.images.cache import CachedScan
 from tfmri.images.fitted import FittedPreparation, preparation_of
+from tfmri.inference.model_file import load_model
 from tfmri.inference.views import PLAIN, Views
 from tfmri.pipeline.samples import make_samples
 from tfmri.runs.directory import Fit, Run
@@ -84,8 +85,6 @@ def predict(
         InputError: draws with dropout of a model that has none.
     """
     load_tensorflow()
-    import keras
-
     from tfmri.inference.outputs import make_predictor
     from tfmri.inference.views import make_forward
     from tfmri.tasks.registry import load_task
@@ -98,7 +97,7 @@ def predict(
     for plan, fit in fits.items():
         task, standard = load_task(json.loads(fit.task.read_text())), _preparation(fit, experiment).standard
         with strategy.scope():
-            model = keras.models.load_model(fit.model, compile=False, safe_mode=True)
+            model = load_model(fit.model, trusted_module(experiment))
         forward = make_forward(model, views)
         for lot, into in zip(asked, found, strict=True):
             rows = lot.rows[plan]
@@ -113,6 +112,11 @@ def predict(
             own = ensemble(pd.concat(looks[: views.averaged]), classes).assign(fit=plan.name)
             into.append((own, pd.concat(looks[views.averaged :] or [own])))
     return [_together(each, classes) for each in found]
+
+
+def trusted_module(experiment: Experiment) -> str:
+    """The module of the person's own model, whose layers may be in the file; '' where the model is one of tfmri's."""
+    return experiment.model.name.partition(":")[0] if ":" in experiment.model.name else ""
 
 
 def _together(found: Sequence[tuple[pd.DataFrame, pd.DataFrame]], classes: Sequence[str]) -> Predictions:

@@ -1,0 +1,158 @@
+"""`tfmri baseline`: classical models on the splits that `tfmri train` makes, in one table with the network."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfmri.baselines.features import columns, voxels
+from tfmri.baselines.models import NAMES, fit_baseline, probabilities
+from tfmri.cohort.splits import of_fold
+from tfmri.errors import InputError, Problem
+from tfmri.evaluation.compare import differences, shared
+from tfmri.evaluation.ensemble import ensemble
+from tfmri.evaluation.metrics import LOWER_IS_BETTER, Kind
+from tfmri.evaluation.summary import HEADLINES, IN_WORDS, in_figures, summarise
+from tfmri.experiment.load import find_experiment, load_experiment
+from tfmri.experiment.schema import Experiment
+from tfmri.files import write_csv, write_json
+from tfmri.runs.cohort import rows_of
+from tfmri.runs.directory import Run, all_runs, runs_root
+from tfmri.workflows.cohort import load_cohort, prepare, run_table, with_sides
+
+NETWORK = "network"
+
+
+def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", features: Sequence[str] = ()) -> str:
+    """Fits all models of `NAMES` on the training scans, measures them on `split`, and writes and tells the table.
+
+    With folds, a scan of validation is predicted by the models that did not see its fold; on test all are averaged.
+
+    Args:
+        name: of the experiment.
+        overrides: `key=value`.
+        split: test or validation.
+        features: patterns of columns of the labels file; none for the voxels of the prepared scans.
+
+    Returns:
+        The table, and what follows from it.
+
+    Raises:
+        InputError: an unknown split, features that are not there or no numbers.
+    """
+    if split not in ("test", "validation"):
+        raise InputError(Problem("--split", f"'{split}'", "test or validation"))
+    path = find_experiment(name)
+    experiment = load_experiment(path, overrides)
+    cohort, _ = load_cohort(experiment)
+    table, target = with_sides(cohort.table, experiment), experiment.target
+    classes = list(experiment.targets[target].classes or ())
+    kind: Kind = "classification" if classes else "regression"
+    if features:
+        seen, of = columns(table, features, target)
+        shown = f"{len(of)} columns ({', '.join(of[:6])}{', ...' if len(of) > 6 else ''})"
+    else:
+        seen = voxels(prepare(table, experiment))
+        shown = f"{seen.shape[1]} voxels, as principal components"
+    train_truth = table[target].iloc[rows_of(table, "train")]
+    numbers = experiment.seed, experiment.evaluation.resamples
+    said = {each: _predictions(each, experiment, table, seen, split, kind, classes, not features) for each in NAMES}
+    if (network := _network(path.stem, experiment, table, split, classes)) is not None:
+        said[NETWORK] = network[1]
+    found = {each: summarise(rows, kind, classes, train_truth, *numbers, ()) for each, rows in said.items()}
+    folder = runs_root() / path.stem / "baselines" / split
+    write_json(folder / "metrics.json", found)
+    write_csv(folder / "predictions.csv", pd.concat([rows.assign(fit=each) for each, rows in said.items()]))
+    lines = [f"{path.stem}, {split} split: {len(table)} scans; features: {shown}", _table(found, target)]
+    if network is not None:
+        lines += [f"network: {network[0].label}", _who_wins(said, found, target, kind, classes, *numbers)]
+    else:
+        lines.append(f"No network is in the table: no run of {path.stem} with this split was evaluated on {split}.")
+    return "\n".join([*lines, f"written to {folder}"])
+
+
+def _predictions(
+    name: str,
+    experiment: Experiment,
+    table: pd.DataFrame,
+    seen: np.ndarray,
+    split: str,
+    kind: Kind,
+    classes: list[str],
+    reduce: bool,
+) -> pd.DataFrame:
+    """predictions.csv of one kind of model."""
+    target, found = experiment.target, []
+    for fold in experiment.folds:
+        sides = of_fold(table, fold)
+        train, asked = rows_of(sides, "train"), rows_of(sides, split)
+        truth, subjects = table[target].to_numpy()[train], table["subject"].to_numpy(str)[train]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning)  # of solvers that stop early
+            model = fit_baseline(name, kind, seen[train], truth, subjects, experiment.seed, reduce)
+        rows = table.iloc[asked][["subject", "session", "scan", "path", "site"]].reset_index(drop=True)
+        rows = rows.assign(fit=name, target=target, truth=table[target].to_numpy()[asked])
+        rows["prediction"] = model.predict(seen[asked])
+        if classes:
+            shares = probabilities(model, seen[asked], classes)
+            rows = rows.assign(**{f"p_{each}": shares[:, place] for place, each in enumerate(classes)})
+        found.append(rows)
+    return ensemble(pd.concat(found, ignore_index=True), classes)
+
+
+def _network(
+    experiment: str, settings: Experiment, table: pd.DataFrame, split: str, classes: Sequence[str]
+) -> tuple[Run, pd.DataFrame] | None:
+    """The latest run with these very splits that was evaluated on `split`, and its predictions."""
+    own = table[["scan", "split", "fold"]].sort_values("scan").reset_index(drop=True)
+    for run in reversed(all_runs()):
+        path = run.evaluation(split) / "predictions.csv"
+        if run.path.parent.name != experiment or not path.exists():
+            continue
+        there = load_experiment(run.experiment)
+        if there.target != settings.target or there.data.shuffle_labels:
+            continue
+        sides = run_table(run, there)[["scan", "split", "fold"]].sort_values("scan").reset_index(drop=True)
+        if sides.equals(own):
+            text = ["subject", "session", "scan", *(["truth", "prediction"] if classes else [])]
+            return run, pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    return None
+
+
+def _headline(found: dict, target: str) -> str:
+    return next(name for name in HEADLINES if name in next(iter(found.values()))[target])
+
+
+def _table(found: dict, target: str) -> str:
+    names = [name for name in HEADLINES if name in next(iter(found.values()))[target]]
+    rows = [["", *(IN_WORDS[name] for name in names)]]
+    rows += [[each, *(in_figures(summary[target][name]) for name in names)] for each, summary in found.items()]
+    trivial = [next(iter(found.values()))[target][name]["trivial"] for name in names]
+    rows.insert(1, ["trivial", *("-" if value is None else f"{value:.2f}" for value in trivial)])
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _who_wins(
+    said: dict, found: dict, target: str, kind: Kind, classes: Sequence[str], seed: int, resamples: int
+) -> str:
+    """Whether the best classical model is as good as the network, by a paired interval over subjects."""
+    name = _headline(found, target)
+    sign = -1 if name in LOWER_IS_BETTER else 1
+    reached = {each: found[each][target][name]["value"] for each in NAMES}
+    known = {each: value for each, value in reached.items() if value is not None}
+    if not known:
+        return f"There is no {IN_WORDS[name]} to compare by on these scans."
+    best = max(known, key=lambda each: sign * known[each])
+    first, second = shared(said[best], said[NETWORK], kind, classes)
+    gap = differences(first, second, kind, classes, seed, resamples)[name]
+    if gap["lower"] is None or gap["upper"] is None or gap["difference"] is None:
+        return f"Too few subjects to say whether the network is better than {best}."
+    low, high = sorted((sign * gap["lower"], sign * gap["upper"]))
+    interval = f"{IN_WORDS[name]} differs by {gap['difference']:+.2f} [{gap['lower']:+.2f}, {gap['upper']:+.2f}]"
+    if low > 0:
+        return f"The network is better than the best classical model, {best}: {interval}."
+    if high < 0:
+        return f"A CLASSICAL MODEL WINS: {best} is better than the network: {interval}."
+    return f"The network is not shown to be better than {best}: {interval}. The simpler model may do."
