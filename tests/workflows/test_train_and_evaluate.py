@@ -12,10 +12,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from cohort_of_balls import write_cohort, write_head
+from cohort_of_balls import SIZE, write_cohort, write_head
 from program import tfmri
 
 from tfmri.machine import processors
@@ -407,3 +408,30 @@ def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
     assert "no column is called" in run("baseline", "small.yaml", "--features", "vol_*", code=2)
     folds = run("baseline", "small.yaml", "--set", "split.folds=3", "--split", "validation", "--features", "age")
     assert "No network is in the table" in folds
+
+
+def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(trained):
+    run("evaluate", "small/first")
+    said = run("explain", "small/first", "--method", "integrated", "--method", "gradcam", "--scans", "3")
+    assert "3 scans of test, 1 fits" in said
+    folder = Path("runs/small/first/evaluation/test/explain")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert len(summary["figures"]) == 2 * (3 + 2) or len(summary["figures"]) == 2 * (3 + 1)
+    assert all((folder / each["file"]).stat().st_size > 5000 for each in summary["figures"])
+    assert 0 <= summary["outside_head"]["integrated"] < summary["outside_head"]["grid"] + 0.2
+    scans = pd.read_csv("runs/small/first/evaluation/test/predictions.csv")
+    first = nibabel.load(folder / "maps" / f"{scans['scan'].iloc[0]}_integrated.nii.gz")
+    assert first.shape == (SIZE, SIZE, SIZE) and np.abs(first.get_fdata()).max() > 0
+    middle = first.affine @ [SIZE / 2, SIZE / 2, SIZE / 2, 1]
+    assert np.linalg.norm(middle[:3] - 9 * 9.5) < 40  # mm: the ball's centre, in the scan's world
+    run("evaluate", "small/first")
+    page = Path("runs/small/first/evaluation/test/report.html").read_text()
+    assert "outside of the head" in page and "; integrated" in page
+    run("evaluate", "small/first", "--anonymize")
+    assert "; integrated" not in Path("runs/small/first/evaluation/test/report.html").read_text()
+    for options, words in (
+        (["--method", "magic"], "one of gradient"),
+        (["--target-class", "x"], "one of f, m"),
+        (["--layer", "nothing", "--method", "gradcam"], "--layer"),
+    ):
+        assert words in run("explain", "small/first", *options, code=2)

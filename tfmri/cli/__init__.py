@@ -39,6 +39,7 @@ def main() -> None:
         demo,
         download,
         evaluate,
+        explain,
         export,
         labels,
         new,

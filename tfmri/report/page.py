@@ -6,6 +6,7 @@ from labels and files is escaped.
 
 import base64
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -282,7 +283,19 @@ def _said(row: pd.Series) -> tuple[str, str]:
 
 
 def _explained(facts: Facts) -> str:
-    return ""
+    """The pictures that `tfmri explain` left, or how to have them."""
+    known = facts.folder / "explain" / "summary.json"
+    if not known.exists():
+        return f"<p>Not asked yet: <code>{escape(f'tfmri explain {facts.name}')}</code>, then evaluate again.</p>"
+    summary = json.loads(known.read_text())
+    rows = [["of the attribution, outside of the head", ""]]
+    rows += [[name, f"{share:.0%}"] for name, share in summary["outside_head"].items()]
+    figures = [
+        _figure(_png(known.parent / each["file"]), each["caption"], "heads")
+        for each in summary["figures"]
+        if not facts.anonymous and (known.parent / each["file"]).exists()
+    ]
+    return _table(rows) + _grid(figures)
 
 
 def _limits(facts: Facts) -> str:
