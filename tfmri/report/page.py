@@ -161,7 +161,9 @@ def _preparation(facts: Facts, load: Load) -> str:
 
 def _training(facts: Facts) -> str:
     pictures = [
-        _figure(_png(fit.learning_curves), f"Learning curves of {fit.path.name}.")
+        _figure(
+            _png(fit.learning_curves), "Learning curves" + (f" of {fit.path.name}." if len(facts.fits) > 1 else ".")
+        )
         for fit in facts.fits
         if fit.learning_curves.exists()
     ]

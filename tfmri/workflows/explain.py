@@ -196,7 +196,7 @@ def _write(
                 overlay(each[place], anatomies[place], affines[place], "", file)
                 figures.append({"file": file.name, "caption": caption, "heads": True})
         for group, members in groups.items():
-            if len(members):
+            if len(members) > 1:
                 file = folder / f"{name}_mean_{list(groups).index(group) + 1}.png"
                 mean = np.mean([each[member] for member in members], axis=0)
                 anatomy = np.mean([anatomies[member] for member in members], axis=0)
