@@ -45,7 +45,7 @@ class Wanted:
     Args:
         split: test, validation or train.
         labels: a labels file of other people, all of whom are predicted, in place of the split.
-        name: of the folder of results on them; None for the name of the file.
+        name: of the folder of results on them; None for the name of the file's folder.
         views: looks beside the plain one.
         anonymous: whether the report leaves out heads and ids.
     """
@@ -59,7 +59,7 @@ class Wanted:
     @property
     def place(self) -> str:
         """The name of the folder of the results."""
-        return self.split if self.labels is None else self.name or Path(self.labels).parent.name
+        return self.split if self.labels is None else self.name or Path(self.labels).absolute().parent.name
 
 
 def evaluate(run: Run, wanted: Wanted) -> None:
