@@ -1,5 +1,7 @@
 """The small cohort in a folder of its own, and the program called as from a shell."""
 
+import contextlib
+
 import program
 import pytest
 from cohort_of_balls import write_cohort
@@ -11,6 +13,22 @@ def cohort(tmp_path, monkeypatch):
     write_cohort(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """A folder with a cohort and a finished run called `first`, and what training said."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_cohort(folder)
+    with contextlib.chdir(folder):
+        return folder, program.run("train", "small.yaml", "--run", "first")
+
+
+@pytest.fixture
+def trained(once, monkeypatch):
+    """What `once` gives; its folder is the current one."""
+    monkeypatch.chdir(once[0])
+    return once
 
 
 @pytest.fixture(autouse=True)

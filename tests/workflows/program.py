@@ -28,6 +28,13 @@ def tfmri(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.CompletedProcess(arguments, process.exitcode, *(path.read_text() for path in said))
 
 
+def run(*arguments: str, code: int = 0) -> str:
+    """Runs `tfmri ARGUMENTS`, which has to end with `code`; gives all that it said."""
+    done = tfmri(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
 def _program(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: list[Path]) -> None:
     for number, path in enumerate(said, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)

@@ -1,6 +1,5 @@
 """The whole path, as a person walks it: the real program, in processes of its own."""
 
-import contextlib
 import io
 import json
 import os
@@ -12,37 +11,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from cohort_of_balls import SIZE, write_cohort, write_head
-from program import tfmri
+from program import run
 
 from tfmri.machine import processors
 
 PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
-
-
-def run(*arguments: str, code: int = 0) -> str:
-    done = tfmri(*arguments)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    write_cohort(folder)
-    with contextlib.chdir(folder):
-        return folder, run("train", "small.yaml", "--run", "first")
-
-
-@pytest.fixture
-def trained(once, monkeypatch):
-    """A folder with a cohort and a finished run called `first`, which is the current one, and what training said."""
-    monkeypatch.chdir(once[0])
-    return once
 
 
 def test_a_run_holds_all_there_is_to_know_and_evaluation_predicts_every_scan_once(trained):
@@ -244,89 +220,6 @@ def test_folds_and_seeds_are_trained_together_or_one_by_one_to_the_same_weights_
     pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("predictions.csv"), atol=1e-5)
 
 
-def test_new_scans_are_predicted_as_evaluation_predicts_them_and_bad_ones_stop_nobody(trained, tmp_path):
-    run("evaluate", "small/first")
-    known = pd.read_csv("runs/small/first/evaluation/test/predictions.csv").set_index("path")
-    scans = tmp_path / "new scans"
-    (scans / "below").mkdir(parents=True)
-    for path in known.index[:2]:
-        shutil.copy(path, scans / "below")
-    (scans / "bad.nii.gz").write_bytes(b"no scan")
-    (scans / "notes.txt").write_text("no scan either")
-    write_head(scans / "-odd one.nii", 1, 0)
-    out = tmp_path / "out.csv"
-    said = run("predict", "small/first", str(scans), str(tmp_path / "new scans" / "bad.nii.gz"), "-o", str(out), code=3)
-    assert "3 of 5 scans predicted" in said and said.count("bad.nii.gz") >= 2 and "Traceback" not in said
-    found = pd.read_csv(out)
-    assert found["error"].notna().tolist() == [False, True, False, False, True]
-    assert found.loc[found["error"].notna(), ["prediction", "p_f"]].isna().all(axis=None)
-    found.index = [Path(path).name for path in found["path"]]
-    for path in known.index[:2]:
-        assert found.loc[Path(path).name, "p_f"] == pytest.approx(known.loc[path, "p_f"], abs=1e-5)
-
-    labels = pd.DataFrame({"id": ["x1"], "file": [known.index[0]]})
-    labels.to_csv(tmp_path / "labels.csv", index=False)
-    run("predict", "small/first", str(tmp_path / "labels.csv"), "-o", str(out))
-    assert pd.read_csv(out)[["subject", "p_f"]].iloc[0].tolist() == [
-        "x1", pytest.approx(known["p_f"].iloc[0], abs=1e-5)
-    ]  # fmt: skip
-    assert "no such file" in run("predict", "small/first", "nothing.nii", code=2)
-    assert "not of predictions" in run("predict", "small/first", known.index[0], "-o", "labels.csv", code=2)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    assert "no scan is in this folder" in run("predict", "small/first", str(empty), code=2)
-
-
-def test_an_export_predicts_the_same_wherever_it_is(trained, tmp_path):
-    run("evaluate", "small/first")
-    known = pd.read_csv("runs/small/first/evaluation/test/predictions.csv")
-    run("export", "small/first", "-o", str(tmp_path / "model"))
-    run("export", "small/first", "-o", str(tmp_path / "saved"), "--format", "savedmodel")
-    assert "there already" in run("export", "small/first", "-o", str(tmp_path / "model.keras"), code=2)
-    assert "savedmodel" in run("export", "small/first", "-o", str(tmp_path / "x"), "--format", "pickle", code=2)
-    out = tmp_path / "out.csv"
-    said = run("predict", str(tmp_path / "model.keras"), known["path"].iloc[0], "-o", str(out))
-    assert "There are no intervals" not in said
-    assert pd.read_csv(out)["p_f"].iloc[0] == pytest.approx(known["p_f"].iloc[0], abs=1e-5)
-    text = f"""
-import json, numpy, tensorflow as tf
-from pathlib import Path
-from tfmri.images.fitted import FittedPreparation
-from tfmri.images.prepare import prepare_files
-from tfmri.tasks.registry import load_task
-(about,) = json.loads(Path("about.json").read_text())
-prepared = FittedPreparation.from_config(about["prepared"])
-image = prepare_files([Path({known["path"].iloc[0]!r})], None, prepared.preparation).image.astype(numpy.float32)
-model = tf.saved_model.load("whole")
-outputs = model.serve(image[None]).numpy()
-print(load_task(about["task"]).decode(outputs)["p_f"][0])
-"""
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=tmp_path / "saved")
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) == pytest.approx(known["p_f"].iloc[0], abs=1e-5)
-
-
-def test_other_people_are_evaluated_under_a_name_and_those_seen_in_training_are_noticed(trained, tmp_path):
-    folder, _ = trained
-    table = pd.read_csv("labels.csv", dtype=str)
-    for index in range(6):
-        write_head(tmp_path / f"new{index}.nii.gz", 200 + index, 60 * (index % 2))
-    others = pd.DataFrame({"subject": [f"n{i}" for i in range(6)], "path": [f"new{i}.nii.gz" for i in range(6)]})
-    others = others.assign(sex=["f", "m"] * 3, age=50)
-    splits = pd.read_csv("runs/small/first/splits.csv", dtype=str)
-    seen = splits.loc[splits["split"] == "train", "subject"].iloc[0]
-    row = table[table["subject"] == seen].assign(path=lambda one: str(folder) + "/" + one["path"])
-    pd.concat([others, row]).to_csv(tmp_path / "others.csv", index=False)
-    more = ["--labels", str(tmp_path / "others.csv"), "--name", "elsewhere", "--mirrored"]
-    said = run("evaluate", "small/first", *more)
-    assert "1 subjects have ids of the run's training" in said and "these results are not honest" in said
-    results = Path("runs/small/first/evaluation/elsewhere")
-    assert len(pd.read_csv(results / "predictions.csv")) == 7
-    assert json.loads((results / "metrics.json").read_text())["sex"]["accuracy"]["n"] == 7
-    assert "cannot be the name" in run("evaluate", "small/first", *more[:3], "test", code=2)
-    assert "without --labels" in run("evaluate", "small/first", "--name", "x", code=2)
-
-
 def test_what_is_not_there_to_be_trained_is_refused(cohort):
     three = ["train", "small.yaml", "--set", "split.folds=3"]
     assert "split.folds" in run("train", "small.yaml", "--fold", "1", code=2)
@@ -358,80 +251,3 @@ def test_real_scans_go_from_bids_to_a_prediction_for_every_test_subject(tmp_path
     assert sorted(predictions["subject"]) == sorted(splits.loc[splits["split"] == "test", "subject"])
     truth = pd.read_csv("labels.csv", dtype=str).set_index("subject")["gender"]
     assert (predictions.set_index("subject")["truth"] == truth[predictions["subject"]]).all()
-
-
-def test_runs_are_compared_on_the_same_scans_and_with_their_settings(trained, tmp_path):
-    root = Path("runs/small")
-    shutil.copytree(root / "first", root / "other")
-    try:
-        for name in ("first", "other"):
-            run("evaluate", f"small/{name}")
-        path = root / "other" / "evaluation" / "test" / "predictions.csv"
-        rows = pd.read_csv(path, dtype=str)
-        rows.assign(p_f=rows["p_m"], p_m=rows["p_f"]).iloc[1:].to_csv(path, index=False)
-        settings = root / "other" / "experiment.yaml"
-        settings.write_text(settings.read_text().replace("epochs: 1\n", "epochs: 7\n"))
-        said = run("compare", "small/first", "small/other", "-o", str(tmp_path / "all.json"))
-        assert "DeLong" in said and "training.epochs: 1 -> 7" in said and f"(left out: 1 of {'small/first'})" in said
-        found = json.loads((tmp_path / "all.json").read_text())["others"][0]
-        auc = found["metrics"]["roc_auc"]
-        assert found["scans"] == len(rows) - 1 and auc["first"] == pytest.approx(1 - auc["second"])
-        assert (
-            "not evaluated on validation"
-            in run("compare", "small/first", "small/other", "--split", "validation", code=2)
-            or (root / "first" / "evaluation" / "validation").exists()
-        )
-        assert "two or more" in run("compare", "small/first", code=2)
-        rows.assign(truth="f").to_csv(path, index=False)
-        assert "their truths differ" in run("compare", "small/first", "small/other", code=2)
-        listed = run("runs")
-        assert "stopped" not in listed and "1 of 7" in listed
-        (root / "other" / "fits" / "whole" / "provenance.json").write_text("{}")
-        settings.write_text("seed: [")
-        assert "unreadable" in run("runs")
-    finally:
-        shutil.rmtree(root / "other")
-
-
-def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
-    run("evaluate", "small/first")
-    said = run("baseline", "small.yaml")
-    for words in ("trivial", "ridge", "random forest", "network: small/first", "Too few subjects to say"):
-        assert words in said
-    rows = pd.read_csv("runs/small/baselines/test/predictions.csv")
-    counts = rows["fit"].value_counts()
-    assert len(counts) == 5 and counts.nunique() == 1
-    by_model = rows.groupby("fit")["scan"].apply(lambda scans: tuple(sorted(scans)))
-    assert by_model.nunique() == 1  # the very scans that the network was tested on
-    said = run("baseline", "small.yaml", "--features", "age", "--split", "validation")
-    assert "1 columns (age)" in said
-    assert "no column is called" in run("baseline", "small.yaml", "--features", "vol_*", code=2)
-    folds = run("baseline", "small.yaml", "--set", "split.folds=3", "--split", "validation", "--features", "age")
-    assert "No network is in the table" in folds
-
-
-def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(trained):
-    run("evaluate", "small/first")
-    said = run("explain", "small/first", "--method", "integrated", "--method", "gradcam", "--scans", "3")
-    assert "3 scans of test, 1 fits" in said
-    folder = Path("runs/small/first/evaluation/test/explain")
-    summary = json.loads((folder / "summary.json").read_text())
-    assert len(summary["figures"]) == 2 * (3 + 2) or len(summary["figures"]) == 2 * (3 + 1)
-    assert all((folder / each["file"]).stat().st_size > 5000 for each in summary["figures"])
-    assert 0 <= summary["outside_head"]["integrated"] < summary["outside_head"]["grid"] + 0.2
-    scans = pd.read_csv("runs/small/first/evaluation/test/predictions.csv")
-    first = nibabel.load(folder / "maps" / f"{scans['scan'].iloc[0]}_integrated.nii.gz")
-    assert first.shape == (SIZE, SIZE, SIZE) and np.abs(first.get_fdata()).max() > 0
-    middle = first.affine @ [SIZE / 2, SIZE / 2, SIZE / 2, 1]
-    assert np.linalg.norm(middle[:3] - 9 * 9.5) < 40  # mm: the ball's centre, in the scan's world
-    run("evaluate", "small/first")
-    page = Path("runs/small/first/evaluation/test/report.html").read_text()
-    assert "outside of the head" in page and "; integrated" in page
-    run("evaluate", "small/first", "--anonymize")
-    assert "; integrated" not in Path("runs/small/first/evaluation/test/report.html").read_text()
-    for options, words in (
-        (["--method", "magic"], "one of gradient"),
-        (["--target-class", "x"], "one of f, m"),
-        (["--layer", "nothing", "--method", "gradcam"], "--layer"),
-    ):
-        assert words in run("explain", "small/first", *options, code=2)
