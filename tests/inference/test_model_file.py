@@ -86,3 +86,31 @@ def test_a_file_that_does_not_say_what_it_predicts_is_refused(saved, tmp_path):
                 old.writestr(name, archive.read(name))
     with pytest.raises(InputError, match="does not say what it predicts"):
         carried_by(tmp_path / "old.keras")
+
+
+@pytest.mark.parametrize("content", [b"no zip", None, b"{"])
+def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "odd.keras"
+    if content == b"no zip":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json" if content else "other", content or b"")
+    with pytest.raises(InputError, match="damaged one"):
+        load_model(path)
+
+
+def test_layers_of_the_persons_own_module_are_loaded_and_no_others(tmp_path, monkeypatch):
+    (tmp_path / "my_layers.py").write_text(
+        "import keras\n\n\n@keras.saving.register_keras_serializable()\nclass Twice(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n        return 2 * inputs\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_layers
+
+    source = keras.Input((4,))
+    keras.Model(source, my_layers.Twice()(source)).save(tmp_path / "own.keras")
+    assert float(load_model(tmp_path / "own.keras", "my_layers")(np.ones((1, 4)))[0, 0]) == 2
+    for trusted in ("", "other"):
+        with pytest.raises(InputError, match="Twice"):
+            load_model(tmp_path / "own.keras", trusted)

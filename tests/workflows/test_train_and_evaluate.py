@@ -214,9 +214,9 @@ def test_folds_and_seeds_are_trained_together_or_one_by_one_to_the_same_weights_
     for column in ("p_f", "spread"):
         np.testing.assert_allclose(predicted[column], test[column], atol=1e-5)
     assert (predicted["prediction_set"] == test["prediction_set"]).all() and predicted["error"].isna().all()
-    run("export", "small/all", "-o", "exported")
-    assert sorted(path.stem for path in Path("exported").iterdir()) == names
-    run("predict", "exported", *test.index, "-o", "again.csv", "--workers", "1")
+    run("export", "small/all", "-o", "exported.keras")  # a folder, whatever its name
+    assert sorted(path.stem for path in Path("exported.keras").iterdir()) == names
+    run("predict", "exported.keras", *test.index, "-o", "again.csv", "--workers", "1")
     pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("predictions.csv"), atol=1e-5)
 
 

@@ -106,14 +106,18 @@ def load_model(model: Path, trusted: str = "") -> Any:
     Raises:
         InputError: a layer, a function or a module of anybody else.
     """
-    with zipfile.ZipFile(model) as archive:
-        config = json.loads(archive.read("config.json"))
+    try:
+        with zipfile.ZipFile(model) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        found = f"no .keras file, or a damaged one ({error})"
+        raise InputError(Problem(str(model), found, advice="Copy it again")) from error
     root = trusted.partition(".")[0]
     for part in _parts(config):
         name, module = part["class_name"], part.get("module") or "keras"
         package = str(part.get("registered_name") or "").rpartition(">")[0]
         known = module.partition(".")[0] == "keras" or (module == "builtins" and name in PLAIN)
-        own = bool(root) and (module.partition(".")[0] == root or module == "keras")
+        own = bool(root) and module.partition(".")[0] == root
         if name in REFUSED or not (own or (known and not package)):
             found = f"it holds {name} of {package or module}, which would run code that is not Keras' own"
             raise InputError(Problem(str(model), found, "layers of Keras", "Use only models of people you trust"))

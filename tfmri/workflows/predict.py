@@ -79,7 +79,7 @@ def predict(source: str, scans: Sequence[str], output: Path, workers: int | None
     wanted = [each for name in scans for each in _scans(name, first)]
     if output.suffix != ".csv":
         raise InputError(Problem("--output", str(output), "the name of a .csv file"))
-    if output.exists() and "error" not in output.open(errors="replace").readline().strip().split(","):
+    if output.exists() and not {"path", "prediction", "error"} <= _heading(output):
         advice = "Name another file, or move it away"
         raise InputError(Problem(str(output), "this file is there, and not of predictions", advice=advice))
     table = _predictions(members, wanted, workers or processors())
@@ -104,8 +104,9 @@ def find_members(source: str) -> tuple[list[Member], Adjustments | None]:
         InputError: no model of that name, or models for different targets or preparations.
     """
     path = Path(source).expanduser()
-    if path.suffix == MODEL or (path.is_dir() and not Run(path).experiment.is_file() and any(path.glob(f"*{MODEL}"))):
-        files = [path] if path.suffix == MODEL else sorted(path.glob(f"*{MODEL}"))
+    folder = path.is_dir() and not Run(path).experiment.is_file() and any(path.glob(f"*{MODEL}"))
+    if folder or path.suffix == MODEL:
+        files = sorted(path.glob(f"*{MODEL}")) if folder else [path]
         members = [Member(each.stem, each, carried_by(each)) for each in files]
         known = members[0].carried.adjustments
         adjustments = Adjustments.from_config(known) if known else None
@@ -133,6 +134,11 @@ def adjustments_of(run: Run) -> Adjustments | None:
     """What was learnt on validation; None before the run was evaluated."""
     known = run.adjustments
     return Adjustments.from_config(json.loads(known.read_text())) if known.exists() else None
+
+
+def _heading(path: Path) -> set[str]:
+    with path.open(errors="replace") as file:
+        return set(file.readline().strip().split(","))
 
 
 def _scans(name: str, carried: Carried) -> Iterator[_Scan]:
@@ -176,6 +182,8 @@ def prepare_one(scan: "_Scan", preparation: Preparation, looked_at: bool) -> tup
         return prepared, measures_of(prepared.done, prepared.affine, load), ""
     except (InputError, OSError) as error:
         return None, {}, str(error)
+    except Exception as error:  # one odd scan is no reason not to predict a thousand others
+        return None, {}, f"{scan.images[0]}: {type(error).__name__}: {error}"
 
 
 def _predictions(members: Sequence[Member], scans: Sequence[_Scan], workers: int) -> pd.DataFrame:
@@ -184,7 +192,7 @@ def _predictions(members: Sequence[Member], scans: Sequence[_Scan], workers: int
     forwards = _forwards(members)
     classes = list(members[0].carried.task.get("classes", ()))
     about: list[dict[str, Any]] = [{**scan.about, "scan": str(place)} for place, scan in enumerate(scans)]
-    usual = members[0].carried.usual
+    usual = _usual(members)
     waiting: list[tuple[int, Prepared]] = []
     said: list[pd.DataFrame] = []
 
@@ -219,6 +227,15 @@ def _predictions(members: Sequence[Member], scans: Sequence[_Scan], workers: int
     if len(members) > 1:
         mean["spread"] = spread(by_fit, mean, classes)
     return table.merge(mean.drop(columns="fit"), on="scan", how="left")
+
+
+def _usual(members: Sequence[Member]) -> dict[str, tuple[float, float]]:
+    """The range of each measure over the training scans of all members."""
+    ranges: dict[str, list[tuple[float, float]]] = {}
+    for member in members:
+        for name, ends in member.carried.usual.items():
+            ranges.setdefault(name, []).append(ends)
+    return {name: (min(low for low, _ in ends), max(high for _, high in ends)) for name, ends in ranges.items()}
 
 
 def _forwards(members: Sequence[Member]) -> list[Any]:
