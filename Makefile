@@ -119,7 +119,7 @@ test: $(INSTALLED)  ## run the tests, without those of whole programs
 	.venv/bin/python -m pytest -m 'not system' -n 2 --dist loadfile $(ARGS)
 
 test-system: $(INSTALLED)  ## run the tests of whole programs: the readme's commands, ssh servers, trainings that are killed
-	.venv/bin/python -m pytest -m system -n 2 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -m system -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	.venv/bin/ruff check .

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem, did_you_mean
+from tfmri.evaluation.ensemble import ensemble
 from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import whole_path, write_json
@@ -40,7 +41,7 @@ class Wanted:
         methods: of `METHODS`.
         split: test, validation or train.
         scans: how many of it, the first ones.
-        target_class: whose logit is explained; None for the class that is predicted.
+        target_class: whose logit, less the mean of the others', is explained; None for the class that is predicted.
         layer: of the class activation maps; None for the last one with places in space.
     """
 
@@ -81,31 +82,40 @@ def explain(run: Run, wanted: Wanted) -> str:
 
     settings = experiment.training
     set_up(None, settings.threads, settings.deterministic, experiment.seed)
-    total: dict[str, np.ndarray] = {name: np.zeros((len(rows), *experiment.image.shape)) for name in wanted.methods}
-    counts = np.zeros(len(rows))
-    said: list[str] = [""] * len(rows)
+    total: dict[str, np.ndarray] = {
+        name: np.zeros((len(rows), *experiment.image.shape), np.float32) for name in wanted.methods
+    }
+    counts = np.zeros(len(rows), np.float32)
+    places_of = {plan: np.flatnonzero(np.isin(rows, asked[plan])) for plan in fits}
+    models, decoded = {}, []
     for plan, fit in fits.items():
         model, task = load_model(fit.model, trusted_module(experiment)), load_task(json.loads(fit.task.read_text()))
         if wanted.layer is not None and wanted.layer not in (names := [layer.name for layer in model.layers]):
             advice = did_you_mean(wanted.layer, names)
             raise InputError(Problem("--layer", f"'{wanted.layer}'", f"one of {', '.join(names)}", advice))
         standard = preparation_of(fit.model).standard
-        own = np.flatnonzero(np.isin(rows, asked[plan]))
-        seen = {place: _image(cached[place], standard) for place in own}
-        for place, (image, _) in seen.items():
-            said[place] = str(task.decode(model(image[None], training=False).numpy())["prediction"].iloc[0])
-        answers = {place: classes.index(wanted.target_class or said[place]) if classes else None for place in own}
-        for answer in dict.fromkeys(answers.values()):
-            places = [place for place in own if answers[place] == answer]
-            images, backgrounds = (np.stack([seen[place][part] for place in places]) for part in (0, 1))
-            found = _maps(wanted, experiment, model, images, backgrounds, score_of(task, answer))
-            for name, each in found.items():
+        models[plan] = model, task, standard
+        for place in places_of[plan]:
+            outputs = model(_image(cached[place], standard)[0][None], training=False).numpy()
+            decoded.append(task.decode(outputs).assign(scan=str(place), fit=plan.name))
+    # Every fit explains the same: what all of them together say, or the class that is asked for.
+    together = ensemble(pd.concat(decoded), classes).set_index("scan")["prediction"]
+    said = [together[str(place)] for place in range(len(rows))]
+    explained = [wanted.target_class or str(each) for each in said] if classes else ["all"] * len(rows)
+    for plan, (model, task, standard) in models.items():
+        own = places_of[plan]
+        for group in dict.fromkeys(explained[place] for place in own):
+            places = [place for place in own if explained[place] == group]
+            seen = [_image(cached[place], standard) for place in places]
+            images, backgrounds = (np.stack([each[part] for each in seen]) for part in (0, 1))
+            score = score_of(task, classes.index(group) if classes else None)
+            for name, each in _maps(wanted, experiment, model, images, backgrounds, score).items():
                 total[name][places] += each
         counts[own] += 1
     maps = {name: each / counts[:, None, None, None] for name, each in total.items()}
     heads = [_head(scan) for scan in cached]
     folder = run.evaluation(wanted.split) / "explain"
-    summary = _write(folder, chosen, cached, maps, heads, said, experiment.target, classes)
+    summary = _write(folder, chosen, cached, maps, heads, said, explained, experiment.target)
     lines = [f"{len(rows)} scans of {wanted.split}, {len(fits)} fits; outside of the head lies of the attribution by"]
     lines += [
         f"  {name:<12} {share:.0%}, of the grid {summary['outside_head']['grid']:.0%}"
@@ -171,14 +181,14 @@ def _write(
     cached: Sequence[CachedScan],
     maps: Mapping[str, np.ndarray],
     heads: Sequence[np.ndarray],
-    said: Sequence[str],
+    said: Sequence[Any],
+    explained: Sequence[str],
     target: str,
-    classes: Sequence[str],
 ) -> dict[str, Any]:
     from tfmri.explain.pictures import overlay
 
     truth = chosen[target]
-    groups = {name: np.flatnonzero(truth == name) for name in classes} if classes else {"all": np.arange(len(truth))}
+    groups = {name: np.flatnonzero(np.array(explained) == name) for name in sorted(set(explained))}
     anatomies = [np.load(scan.image)[..., 0].astype(np.float32) for scan in cached]
     affines = [np.array(scan.record["affine"]) for scan in cached]
     figures, outside = [], {"grid": float(np.mean([1 - head.mean() for head in heads]))}
@@ -192,7 +202,10 @@ def _write(
                 nibabel.save(nibabel.Nifti1Image(each[place].astype(np.float32), affines[place]), path)
             if place < PICTURED:
                 file = folder / f"{name}_{place + 1}.png"
-                caption = f"{scan}: {said[place]}, in truth {truth.iloc[place]}; {name}"
+                numbers = [
+                    f"{each:.1f}" if isinstance(each, float) else str(each) for each in (said[place], truth.iloc[place])
+                ]
+                caption = f"{scan}: {numbers[0]}, in truth {numbers[1]}; {name}"
                 overlay(each[place], anatomies[place], affines[place], "", file)
                 figures.append({"file": file.name, "caption": caption, "heads": True})
         for group, members in groups.items():
@@ -202,7 +215,10 @@ def _write(
                 anatomy = np.mean([anatomies[member] for member in members], axis=0)
                 overlay(mean, anatomy, affines[members[0]], "", file)
                 figures.append(
-                    {"file": file.name, "caption": f"mean of {len(members)} scans, {target} {group}; {name}"}
+                    {
+                        "file": file.name,
+                        "caption": f"mean of {len(members)} scans, {target} {group}; {name} (about: heads differ)",
+                    }
                 )
     summary = {"outside_head": outside, "figures": figures}
     write_json(folder / "summary.json", summary)
