@@ -1,3 +1,4 @@
+import importlib
 import json
 import zipfile
 
@@ -106,10 +107,9 @@ def test_layers_of_the_persons_own_module_are_loaded_and_no_others(tmp_path, mon
         "    def call(self, inputs):\n        return 2 * inputs\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import my_layers
-
+    layers = importlib.import_module("my_layers")
     source = keras.Input((4,))
-    keras.Model(source, my_layers.Twice()(source)).save(tmp_path / "own.keras")
+    keras.Model(source, layers.Twice()(source)).save(tmp_path / "own.keras")
     assert float(load_model(tmp_path / "own.keras", "my_layers")(np.ones((1, 4)))[0, 0]) == 2
     for trusted in ("", "other"):
         with pytest.raises(InputError, match="Twice"):
