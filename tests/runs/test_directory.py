@@ -53,6 +53,24 @@ def test_runs_are_found_by_path_by_name_and_as_the_latest(runs, monkeypatch):
     assert [run.label for run in all_runs()] == ["sex/a", "sex/b"]
 
 
+def test_a_fit_is_held_by_one_and_looking_at_it_stops_nobody(runs):
+    fit = run_at("sex", "a").fit()
+    assert not fit.training and not fit.path.exists()
+    with fit.held():
+        assert fit.training
+        with pytest.raises(InputError, match="another process is training"), fit.held():
+            pass
+    assert not fit.training
+    look = (
+        "import fcntl, sys, time; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_SH); print(1, flush=True); time.sleep(0.2)"
+    )
+    looking = subprocess.Popen([sys.executable, "-c", look, str(fit.path / ".lock")], stdout=subprocess.PIPE)
+    assert looking.stdout is not None and looking.stdout.readline() == b"1\n"
+    with fit.held():
+        assert fit.training
+    looking.communicate()
+
+
 def test_an_unknown_run_names_the_nearest(runs):
     create_run(run_at("sex", "first"), begin)
     with pytest.raises(InputError, match="Did you mean 'sex/first'"):

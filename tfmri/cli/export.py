@@ -20,4 +20,4 @@ def export(
     from tfmri.workflows.export import export as workflow
 
     written = workflow(find_run(run), output, form)
-    print(f"{written}: tfmri predict {written} SCAN..." if form == "keras" else written)
+    print(f"{written}: tfmri predict {written} SCAN...")

@@ -97,8 +97,17 @@ def preparation_of(model: Path) -> FittedPreparation:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"its preparation cannot be read ({error})"
         raise InputError(Problem(where, found, advice="Use the version of tfmri that trained it")) from error
+    check_version(prepared, where)
+    return prepared
+
+
+def check_version(prepared: FittedPreparation, where: str) -> None:
+    """Refuses what the installed steps would prepare otherwise.
+
+    Raises:
+        InputError: other steps made it, `where` the model is.
+    """
     if prepared.steps_version != prepare.STEPS_VERSION:
         found = f"its scans were prepared by version {prepared.steps_version} of the steps"
         advice = "Use the version of tfmri that trained it, or train it again"
         raise InputError(Problem(where, found, f"version {prepare.STEPS_VERSION}, which is installed", advice))
-    return prepared

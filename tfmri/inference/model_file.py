@@ -86,14 +86,23 @@ def carried_by(model: Path) -> Carried:
         if MEMBER not in archive.namelist():
             advice = "Train it again with this version of tfmri"
             raise InputError(Problem(str(model), "the model does not say what it predicts", f"{MEMBER} in it", advice))
-        try:
-            about = json.loads(archive.read(MEMBER))
-            about["channels"] = tuple(about["channels"])
-            about["usual"] = {name: (low, high) for name, (low, high) in about["usual"].items()}
-            return Carried(prepared, **about)
-        except (ValueError, KeyError, TypeError) as error:
-            found = f"{MEMBER} in it cannot be read ({error})"
-            raise InputError(Problem(str(model), found, advice="Use the version of tfmri that trained it")) from error
+        return told(archive.read(MEMBER), prepared, model)
+
+
+def told(about: bytes | str, prepared: FittedPreparation, model: Path) -> Carried:
+    """What `about.json` says of a model, without its preparation.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        facts = json.loads(about)
+        facts["channels"] = tuple(facts["channels"])
+        facts["usual"] = {name: (low, high) for name, (low, high) in facts["usual"].items()}
+        return Carried(prepared, **facts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{MEMBER} in it cannot be read ({error})"
+        raise InputError(Problem(str(model), found, advice="Use the version of tfmri that trained it")) from error
 
 
 def load_model(model: Path, trusted: str = "") -> Any:

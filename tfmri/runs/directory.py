@@ -24,11 +24,13 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.files import write_json
@@ -108,14 +110,32 @@ class Fit:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            for _ in range(10):  # whoever looks (`training`) has it for an instant
+                if _locked(lock, fcntl.LOCK_EX):
+                    break
+                time.sleep(0.05)
+            else:
                 advice = "Wait for it, or begin another run with another name"
-                raise InputError(
-                    Problem(str(self.path), "another process is training this run", advice=advice)
-                ) from None
+                raise InputError(Problem(str(self.path), "another process is training this run", advice=advice))
             yield
+
+    @property
+    def training(self) -> bool:
+        """Whether a process is training it, on this machine or on one that shares its locks."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                return not _locked(lock, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+
+
+def _locked(lock: IO, kind: int) -> bool:
+    """Takes a lock, shared or not, where nobody else has it; the file's end gives it back."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ import importlib.util
 import json
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tfmri.errors import InputError, Problem
 from tfmri.files import write_json
 from tfmri.inference.model_file import copy_with, load_model
+from tfmri.inference.other_formats import ABOUT
 from tfmri.runs.directory import Run
 from tfmri.training.startup import load_tensorflow
 from tfmri.workflows.predict import MODEL, Member, adjustments_of, members_of
@@ -21,9 +25,9 @@ FORMATS = ("keras", "savedmodel", "onnx")
 def export(run: Run, output: Path, form: str) -> Path:
     """Writes the models of a run as one file, or as a folder where there are several, whole or not at all.
 
-    `keras` is what `tfmri predict` takes: a `.keras` file, or a folder of them, that carries preparation, task and
-    what was learnt on validation. The others are for other programs: of each fit a SavedModel, or an ONNX file, from
-    (batch, x, y, z, channel) float32 to (batch, outputs), and beside them `about.json` with the same facts.
+    `keras` is a `.keras` file, or a folder of them, that carries preparation, task and what was learnt on validation.
+    The others are for other programs: of each fit a SavedModel, or an ONNX file, from (batch, x, y, z, channel) float32
+    to (batch, outputs), and beside them `about.json` with the same facts. `tfmri predict` takes all of them.
 
     Args:
         run: whose fits have all ended.
@@ -61,7 +65,7 @@ def export(run: Run, output: Path, form: str) -> Path:
             else:
                 _convert(each, folder / (each.name + (".onnx" if form == "onnx" else "")), form)
         if form != "keras":
-            write_json(folder / "about.json", [_about(each) for each in members])
+            write_json(folder / ABOUT, [_about(each) for each in members])
         shutil.move(folder, output)
     return output
 
@@ -69,7 +73,10 @@ def export(run: Run, output: Path, form: str) -> Path:
 def _convert(member: Member, to: Path, form: str) -> None:
     load_tensorflow()
     model = load_model(member.path, member.trusted)
-    model.export(to, format="onnx" if form == "onnx" else "tf_saved_model", verbose=False)
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras refuses to convert a model that never was called
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # Keras asks NumPy for a name of old
+        model.export(to, format="onnx" if form == "onnx" else "tf_saved_model", verbose=False)
 
 
 def _about(member: Member) -> dict[str, Any]:
@@ -80,5 +87,5 @@ def _about(member: Member) -> dict[str, Any]:
 def _require_converter() -> None:
     if importlib.util.find_spec("tf2onnx") is None:
         found = "the converter to ONNX is not installed"
-        advice = "Install it (pip install tf2onnx), or use --format savedmodel, which ONNX's converters read"
+        advice = "Install it (pip install tf2onnx onnxruntime), or use --format savedmodel"
         raise InputError(Problem("--format onnx", found, advice=advice))

@@ -22,6 +22,7 @@ from tfmri.images.fitted import FittedPreparation
 from tfmri.images.prepare import Preparation, Prepared, prepare_files, standardised
 from tfmri.inference.likeness import measures_of, unlike
 from tfmri.inference.model_file import Carried, carried_by, load_model
+from tfmri.inference.other_formats import ABOUT, Forward, load_onnx, load_saved_model, models_in
 from tfmri.machine import processors
 from tfmri.processes import in_processes
 from tfmri.progress import progress
@@ -39,7 +40,7 @@ class Member:
 
     Args:
         name: of the fit, or of the file.
-        path: of the `.keras` file.
+        path: of the `.keras` file, the `.onnx` file or the folder of a SavedModel.
         carried: what it carries.
         trusted: the module of the person's own model that it may hold layers of; '' for none.
     """
@@ -52,19 +53,20 @@ class Member:
 
 @dataclass(frozen=True)
 class _Scan:
-    """A scan to be predicted: what is known of it, its images, and its mask."""
+    """A scan to be predicted: what is known of it, its images, its mask, and why it cannot be where it cannot."""
 
     about: dict[str, str]
     images: tuple[Path, ...]
     mask: Path | None
+    error: str = ""
 
 
 def predict(source: str, scans: Sequence[str], output: Path, workers: int | None = None) -> int:
     """Writes a CSV with a row a scan: prediction, uncertainty, warnings, and of a scan that cannot be used, why.
 
     Args:
-        source: a run, a `.keras` file, or a folder of them that `tfmri export` wrote.
-        scans: images, folders of images, or labels files.
+        source: a run, or what `tfmri export` wrote: a `.keras` file, or a folder.
+        scans: images, folders of images, or labels files; one that is not there has a row that says so.
         output: the CSV.
         workers: processes that prepare scans; as many as there are processors where None.
 
@@ -72,17 +74,18 @@ def predict(source: str, scans: Sequence[str], output: Path, workers: int | None
         0, or 3 if some scans could not be predicted.
 
     Raises:
-        InputError: no such model or scan, or models that do not belong together.
+        InputError: no such model, none of the scans is there, or models that do not belong together.
     """
     members, adjustments = find_members(source)
-    first = members[0].carried
-    wanted = [each for name in scans for each in _scans(name, first)]
+    wanted = _wanted(scans, members[0].carried)
     if output.suffix != ".csv":
         raise InputError(Problem("--output", str(output), "the name of a .csv file"))
     if output.exists() and not {"path", "prediction", "error"} <= _heading(output):
         advice = "Name another file, or move it away"
         raise InputError(Problem(str(output), "this file is there, and not of predictions", advice=advice))
     table = _predictions(members, wanted, workers or processors())
+    strange = int((table["warnings"] != "").sum())
+    table["warnings"] = _with_repeats(table["warnings"], wanted)
     table = apply(table, adjustments) if adjustments else table
     last = ["warnings", "error"]
     table = table[[*(name for name in table.columns if name not in ("scan", *last)), *last]]
@@ -90,8 +93,8 @@ def predict(source: str, scans: Sequence[str], output: Path, workers: int | None
     failed = table[table["error"] != ""]
     good = len(table) - len(failed)
     print(f"{good} of {len(table)} scans predicted by {_named(members)}: {output}")
-    if odd := int((table["warnings"] != "").sum()):
-        print(f"{odd} of them are unlike the scans it was trained on: see the column 'warnings'")
+    if strange:
+        print(f"{strange} of them are unlike the scans it was trained on: see the column 'warnings'")
     if adjustments is None:
         print("There are no intervals: nothing was learnt on validation yet (tfmri evaluate RUN)")
     return 3 if len(failed) else 0
@@ -104,8 +107,16 @@ def find_members(source: str) -> tuple[list[Member], Adjustments | None]:
         InputError: no model of that name, or models for different targets or preparations.
     """
     path = Path(source).expanduser()
-    folder = path.is_dir() and not Run(path).experiment.is_file() and any(path.glob(f"*{MODEL}"))
-    if folder or path.suffix == MODEL:
+    export = path.is_dir() and not Run(path).experiment.is_file()
+    folder = export and any(path.glob(f"*{MODEL}"))
+    if path.suffix == ".onnx" or (path / "saved_model.pb").is_file():
+        found = "a model without its preparation"
+        raise InputError(Problem(str(path), found, f"the folder that `tfmri export` wrote, with {ABOUT} in it"))
+    if export and (path / ABOUT).is_file():
+        members = [Member(*each) for each in models_in(path)]
+        known = members[0].carried.adjustments
+        adjustments = Adjustments.from_config(known) if known else None
+    elif folder or path.suffix == MODEL:
         files = sorted(path.glob(f"*{MODEL}")) if folder else [path]
         members = [Member(each.stem, each, carried_by(each)) for each in files]
         known = members[0].carried.adjustments
@@ -139,6 +150,45 @@ def adjustments_of(run: Run) -> Adjustments | None:
 def _heading(path: Path) -> set[str]:
     with path.open(errors="replace") as file:
         return set(file.readline().strip().split(","))
+
+
+def _wanted(names: Sequence[str], carried: Carried) -> list[_Scan]:
+    """The scans that a person named; for a name that means none, one that says why.
+
+    Raises:
+        InputError: none of the names means any.
+    """
+    found: list[_Scan] = []
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            found += list(_scans(name, carried))
+        except InputError as error:
+            problems += error.problems
+            found.append(_Scan({"subject": "", "session": "", "path": name}, (Path(name),), None, str(error)))
+    if all(scan.error for scan in found):
+        raise InputError(*problems)
+    return found
+
+
+def _with_repeats(warnings: pd.Series, scans: Sequence[_Scan]) -> pd.Series:
+    """The warnings, and of a scan whose files were given before, under whatever name, which row that was."""
+    rows: dict[tuple, int] = {}
+    said = []
+    for row, (warning, scan) in enumerate(zip(warnings, scans, strict=True), start=2):
+        files = tuple(_file(path) for path in (*scan.images, *([scan.mask] if scan.mask else [])))
+        first = rows.setdefault(files, row)
+        said.append("; ".join(filter(None, [warning, f"the same file as row {first}" if first < row else ""])))
+    return pd.Series(said, warnings.index)
+
+
+def _file(path: Path) -> tuple[int, int] | Path:
+    """What is the same for two names of one file."""
+    try:
+        known = path.stat()
+    except OSError:
+        return path
+    return known.st_dev, known.st_ino
 
 
 def _scans(name: str, carried: Carried) -> Iterator[_Scan]:
@@ -176,6 +226,8 @@ def _of_labels(path: Path, carried: Carried) -> Iterator[_Scan]:
 
 def prepare_one(scan: "_Scan", preparation: Preparation, looked_at: bool) -> tuple[Prepared | None, dict, str]:
     """A scan as the models see it, its measures, and why not if not; in a process of its own."""
+    if scan.error:
+        return None, {}, scan.error
     try:
         prepared = prepare_files(scan.images, scan.mask, preparation)
         load = (lambda: prepared.image) if looked_at else None
@@ -241,16 +293,27 @@ def _usual(members: Sequence[Member]) -> dict[str, tuple[float, float]]:
 def _forwards(members: Sequence[Member]) -> list[Any]:
     """Of each member, a function from prepared images to the table that its task decodes."""
     load_tensorflow()
-    import tensorflow as tf
 
     from tfmri.tasks.registry import load_task
 
     def forward_of(member: Member) -> Any:
-        model, task = load_model(member.path, member.trusted), load_task(member.carried.task)
-        outputs = tf.function(lambda images: model(tf.cast(images, tf.float32), training=False), reduce_retracing=True)
-        return lambda images: task.decode(outputs(tf.constant(np.stack(images))).numpy())
+        outputs, task = _outputs_of(member), load_task(member.carried.task)
+        return lambda images: task.decode(outputs(np.stack(images).astype(np.float32)))
 
     return [forward_of(member) for member in members]
+
+
+def _outputs_of(member: Member) -> Forward:
+    """The function of a model, whatever its format."""
+    if member.path.suffix == ".onnx":
+        return load_onnx(member.path)
+    if member.path.is_dir():
+        return load_saved_model(member.path)
+    import tensorflow as tf
+
+    model = load_model(member.path, member.trusted)
+    call = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    return lambda images: call(tf.constant(images)).numpy()
 
 
 def _for(prepared: FittedPreparation, scan: Prepared) -> np.ndarray:

@@ -1,12 +1,12 @@
 """`tfmri runs`: what has been run: its state, how far it is, how long it took, and its headline number."""
 
-import fcntl
 import json
+import math
 from datetime import timedelta
+from typing import Any
 
 from tfmri.evaluation.summary import in_figures
 from tfmri.experiment.load import load_experiment
-from tfmri.experiment.schema import Experiment
 from tfmri.runs.directory import Fit, Run, all_runs, runs_root
 
 HEADS = ("run", "state", "epochs", "trained for", "test")
@@ -14,60 +14,68 @@ HEADS = ("run", "state", "epochs", "trained for", "test")
 
 def list_runs() -> str:
     """A line a run, oldest first; a run that cannot be read says so."""
-    rows = [HEADS, *(_row(run) for run in all_runs())]
+    rows = [HEADS, *(_cells(facts) for facts in facts_of_runs())]
     if len(rows) == 1:
         return f"There are no runs in {runs_root()}/ yet."
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def facts_of_runs() -> list[dict[str, Any]]:
+    """Of each run, oldest first, what JSON can hold.
+
+    `run`, `path`, and `state`: finished, training (some process holds it), stopped, or unreadable, which has a `reason`
+    and nothing more. Then `fits` and how many are `finished`, `epochs` of each fit done, `epochs_asked`, `seconds` of
+    training over all fits, `target`, and `test`: the headline metric with its `name`, as in metrics.json, or None.
+    """
+    return [_facts(run) for run in all_runs()]
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    about = {"run": run.label, "path": str(run.path.absolute())}
     try:
         experiment = load_experiment(run.experiment)
         fits = [run.fit(plan.name) for plan in experiment.fits]
-        return run.label, _state(fits), _epochs(fits, experiment), _duration(fits), _headline(run)
+        histories = [fit.read_history() for fit in fits]
+        seconds = [row.get("seconds", 0.0) for history in histories for row in history]
+        return {
+            **about,
+            "state": _state(fits),
+            "fits": len(fits),
+            "finished": sum(fit.finished for fit in fits),
+            "epochs": [len(history) for history in histories],
+            "epochs_asked": experiment.training.epochs,
+            "seconds": round(sum(each for each in seconds if math.isfinite(each)), 1),
+            "target": experiment.target,
+            "test": _headline(run),
+        }
     except Exception as error:  # one damaged folder, or one of another version, is no reason not to list the others
-        return run.label, "unreadable", "", "", str(error).splitlines()[0][:80]
+        return {**about, "state": "unreadable", "reason": (str(error) or type(error).__name__).splitlines()[0]}
 
 
 def _state(fits: list[Fit]) -> str:
-    """finished, training (some process holds it), stopped, or of several fits how many have ended."""
-    finished = sum(fit.finished for fit in fits)
-    if finished == len(fits):
+    if all(fit.finished for fit in fits):
         return "finished"
-    state = "training" if any(_held(fit) for fit in fits) else "stopped"
-    return state if len(fits) == 1 else f"{state}, {finished} of {len(fits)} fits"
+    return "training" if any(fit.training for fit in fits) else "stopped"
 
 
-def _held(fit: Fit) -> bool:
-    """Whether a process is training a fit, on this machine or on one that shares its locks."""
-    lock = fit.path / ".lock"
-    if not lock.exists():
-        return False
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _epochs(fits: list[Fit], experiment: Experiment) -> str:
-    done = [len(fit.read_history()) for fit in fits]
-    shown = str(done[0]) if len(set(done)) == 1 else f"{min(done)}-{max(done)}"
-    return f"{shown} of {experiment.training.epochs}"
-
-
-def _duration(fits: list[Fit]) -> str:
-    """Hours and minutes of training steps, over all fits."""
-    seconds = sum(row.get("seconds", 0) for fit in fits for row in fit.read_history())
-    return str(timedelta(seconds=round(seconds)))
-
-
-def _headline(run: Run) -> str:
+def _headline(run: Run) -> dict[str, Any] | None:
     path = run.evaluation("test") / "metrics.json"
     if not path.exists():
-        return ""
-    target, metrics = next(iter(json.loads(path.read_text()).items()))
+        return None
+    metrics = next(iter(json.loads(path.read_text()).values()))
     name, first = next(iter(metrics.items()))
-    return f"{target} {name.replace('_', ' ')} {in_figures(first)}"
+    return {"name": name, **first}
+
+
+def _cells(facts: dict[str, Any]) -> tuple[str, ...]:
+    """The line of a run: of several fits, how many have ended, and the fewest and most epochs."""
+    if facts["state"] == "unreadable":
+        return facts["run"], facts["state"], "", "", facts["reason"][:80]
+    several = facts["fits"] > 1 and facts["state"] != "finished"
+    state = facts["state"] + (f", {facts['finished']} of {facts['fits']} fits" if several else "")
+    low, high = min(facts["epochs"]), max(facts["epochs"])
+    epochs = f"{low if low == high else f'{low}-{high}'} of {facts['epochs_asked']}"
+    test = facts["test"]
+    headline = f"{facts['target']} {test['name'].replace('_', ' ')} {in_figures(test)}" if test else ""
+    return facts["run"], state, epochs, str(timedelta(seconds=round(facts["seconds"]))), headline
