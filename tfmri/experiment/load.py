@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from tfmri.errors import InputError, Problem, did_you_mean
-from tfmri.experiment.schema import Experiment
+from tfmri.experiment.schema import Experiment, Section
 from tfmri.project import in_project
+
+Settings = TypeVar("Settings", bound=Section)
 
 # The settings that a run may change after its beginning, and why. All others belong to the question that it answers,
 # or to a state that its checkpoints hold: changed, they would make another run of it.
@@ -73,6 +75,18 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     Raises:
         InputError: all problems of the file at once, each with its key.
     """
+    settings = read_settings(path)
+    for override in overrides:
+        _set(settings, override)
+    return validate(settings, str(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The plain settings of a YAML file.
+
+    Raises:
+        InputError: it is no YAML, or holds no keys.
+    """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -82,12 +96,10 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         advice = f"{said}: indent with spaces, not with tabs" if "'\\t'" in said else said
         raise InputError(Problem(where, "this is not YAML", advice=advice)) from None
     except UnicodeDecodeError:
-        raise InputError(Problem(str(path), "this is not text in UTF-8", "an experiment file")) from None
+        raise InputError(Problem(str(path), "this is not text in UTF-8", "a file of settings")) from None
     if not isinstance(settings, dict):
-        raise InputError(Problem(str(path), "the file holds no settings", "keys such as `data:` and `targets:`"))
-    for override in overrides:
-        _set(settings, override)
-    return validate(settings, str(path))
+        raise InputError(Problem(str(path), "the file holds no settings", "keys and their values"))
+    return settings
 
 
 def validate(settings: Mapping[str, Any], where: str) -> Experiment:
@@ -96,12 +108,21 @@ def validate(settings: Mapping[str, Any], where: str) -> Experiment:
     Raises:
         InputError: all problems at once.
     """
+    return validate_as(Experiment, settings, where)
+
+
+def validate_as(kind: type[Settings], settings: Mapping[str, Any], where: str) -> Settings:
+    """Turns plain settings into those of a `kind`; `where` names their source in messages.
+
+    Raises:
+        InputError: all problems at once.
+    """
     try:
-        return Experiment.model_validate(settings)
+        return kind.model_validate(settings)
     except InputError as error:
         raise InputError(*(replace(problem, where=f"{where}, {problem.where}") for problem in error.problems)) from None
     except ValidationError as error:
-        raise InputError(*(_problem(details, where) for details in error.errors())) from None
+        raise InputError(*(_problem(details, where, kind) for details in error.errors())) from None
 
 
 def dump(experiment: Experiment) -> str:
@@ -165,12 +186,12 @@ def _set(settings: dict[str, Any], override: str) -> None:
     inner[last] = parsed
 
 
-def _problem(details: Any, where: str) -> Problem:
+def _problem(details: Any, where: str, kind: type[Section]) -> Problem:
     """One of pydantic's findings in our four facts."""
     key = ".".join(str(part) for part in details["loc"]) or "the file"
     match details["type"]:
         case "extra_forbidden":
-            known = _keys_beside(details["loc"])
+            known = _keys_beside(details["loc"], kind)
             advice = did_you_mean(str(details["loc"][-1]), known)
             return Problem(f"{where}, {key}", "there is no such key", _one_of(known), advice)
         case "missing":
@@ -181,9 +202,9 @@ def _problem(details: Any, where: str) -> Problem:
     return Problem(f"{where}, {key}", _short(details["input"]), expected.removeprefix("Input should be "))
 
 
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+def _keys_beside(location: tuple[Any, ...], kind: type[Section]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
-    section: Any = Experiment
+    section: Any = kind
     for part in location[:-1]:
         section = section.model_fields[part].annotation
     return list(section.model_fields)

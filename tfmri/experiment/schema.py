@@ -272,12 +272,29 @@ class Evaluation(Section):
     resamples: Annotated[Whole, Field(ge=100)] = 1000  # of the subjects, for the 95 % intervals
 
 
-class Cluster(Section):
-    """What a Grid Engine job of this experiment asks for."""
+Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KMGT]$")]  # as Grid Engine writes it: 16G
+JobTime = Annotated[str, Field(pattern=r"^\d+:[0-5]?\d:[0-5]?\d$")]  # hours, minutes, seconds
 
-    gpus: Count = 1
-    tmem: str = "16G"  # memory of the whole job
-    h_rt: Annotated[str, Field(pattern=r"^\d+:\d{1,2}:\d{1,2}$")] = "12:00:00"
+
+class ProcessorJob(Section):
+    """What a job without a GPU asks for."""
+
+    slots: Count = 1
+    tmem: Memory = "8G"  # of the whole job
+    h_rt: JobTime = "1:00:00"
+
+
+class Cluster(Section):
+    """What the Grid Engine jobs of this experiment ask for: one that prepares, those that train, one that evaluates."""
+
+    gpus: Whole = Field(default=1, ge=0)  # of each fit
+    slots: Count = 1  # processors of each fit, where they do not come with the GPUs
+    tmem: Memory = "16G"  # of the whole job
+    h_rt: JobTime = "12:00:00"
+    gpu_type: str = ""  # in the site's words: !(titanxp|gtx1080ti)
+    scratch: Memory | None = None  # disk of the node, for the prepared scans of a fit
+    prepare: ProcessorJob = ProcessorJob(slots=4, tmem="16G", h_rt="4:00:00")
+    evaluate: ProcessorJob = ProcessorJob()
 
 
 @dataclass(frozen=True)
