@@ -169,6 +169,9 @@ def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(train
     assert first.shape == (SIZE, SIZE, SIZE) and np.abs(first.get_fdata()).max() > 0
     middle = first.affine @ [SIZE / 2, SIZE / 2, SIZE / 2, 1]
     assert np.linalg.norm(middle[:3] - 9 * 9.5) < 40  # mm: the ball's centre, in the scan's world
+    native = nibabel.load(folder / "maps" / f"{scans['scan'].iloc[0]}_integrated_native.nii.gz")
+    scan = nibabel.load(scans["path"].iloc[0])
+    assert native.shape == scan.shape and np.allclose(native.affine, scan.affine) and native.get_fdata().any()
     run("evaluate", "small/first")
     page = Path("runs/small/first/evaluation/test/report.html").read_text()
     assert "outside of the head" in page and "; integrated" in page

@@ -209,6 +209,16 @@ def parse_header(first: bytes, path: Path) -> "Nifti1Header":
     return header
 
 
+def read_header(path: Path) -> "Nifti1Header":
+    """The header of the NIfTI file at `path`, which may be packed or lie in an archive, as `read_volume` takes it.
+
+    Raises:
+        InputError: as `read_file` and `parse_header`.
+    """
+    path = Path(path)
+    return parse_header(_first_bytes(read_file(path), path), path)
+
+
 def refuse_cut_short(header: "Nifti1Header", size: int, packed: bool, path: Path) -> tuple[int, int]:
     """Where the voxels begin and where they end, in bytes of the unpacked file.
 

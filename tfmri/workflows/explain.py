@@ -20,6 +20,7 @@ from tfmri.images import histogram
 from tfmri.images.cache import CachedScan
 from tfmri.images.head import find_head
 from tfmri.images.mask import head_mask
+from tfmri.images.native import in_native_space
 from tfmri.images.read import Volume
 from tfmri.inference.model_file import load_model, preparation_of
 from tfmri.runs.cohort import rows_of
@@ -197,9 +198,12 @@ def _write(
             np.abs(one)[~head].sum() / max(np.abs(one).sum(), 1e-30) for one, head in zip(each, heads, strict=True)
         ]
         outside[name] = float(np.mean(shares))
-        for place, scan in enumerate(chosen["scan"]):
-            with whole_path(folder / "maps" / f"{scan}_{name}.nii.gz") as path:
-                nibabel.save(nibabel.Nifti1Image(each[place].astype(np.float32), affines[place]), path)
+        for place, (scan, source) in enumerate(zip(chosen["scan"], chosen["path"], strict=True)):
+            prepared = nibabel.Nifti1Image(each[place].astype(np.float32), affines[place])
+            native = in_native_space(each[place], cached[place].record, Path(source))
+            for space, image in (("", prepared), ("_native", native)):
+                with whole_path(folder / "maps" / f"{scan}_{name}{space}.nii.gz") as path:
+                    nibabel.save(image, path)
             if place < PICTURED:
                 file = folder / f"{name}_{place + 1}.png"
                 numbers = [
