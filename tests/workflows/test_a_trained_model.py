@@ -11,6 +11,11 @@ import pytest
 from cohort_of_balls import SIZE, write_head
 from program import run
 
+from tfmri.experiment.load import load_experiment
+from tfmri.runs.cohort import sides_of
+from tfmri.runs.directory import baselines_of, find_run
+from tfmri.workflows.cohort import run_table
+
 
 def test_new_scans_are_predicted_as_evaluation_predicts_them_and_bad_ones_stop_nobody(trained, tmp_path):
     run("evaluate", "small/first")
@@ -143,7 +148,12 @@ def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
     said = run("baseline", "small.yaml")
     for words in ("trivial", "ridge", "random forest", "network: small/first", "Too few subjects to say"):
         assert words in said
-    rows = pd.read_csv("runs/small/baselines/test/predictions.csv")
+    first = find_run("small/first")
+    sides = sides_of(run_table(first, load_experiment(first.experiment)), "sex")
+    (folder,) = baselines_of(first, "test", sides)
+    assert said.splitlines()[-1] == f"written to {folder}"
+    kept = (folder / "predictions.csv").read_bytes()
+    rows = pd.read_csv(folder / "predictions.csv")
     counts = rows["fit"].value_counts()
     assert len(counts) == 5 and counts.nunique() == 1
     by_model = rows.groupby("fit")["scan"].apply(lambda scans: tuple(sorted(scans)))
@@ -151,8 +161,13 @@ def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
     said = run("baseline", "small.yaml", "--features", "age", "--split", "validation")
     assert "1 columns (age)" in said
     assert "no column is called" in run("baseline", "small.yaml", "--features", "vol_*", code=2)
-    folds = run("baseline", "small.yaml", "--set", "split.folds=3", "--split", "validation", "--features", "age")
-    assert "No network is in the table" in folds
+    (columns,) = baselines_of(first, "validation", sides)
+    assert json.loads((columns / "about.json").read_text())["features"] == "1 columns (age)"
+    others = ["--features", "age", "--set", "data.where=age > 25"]
+    for more in (["--set", "split.seed=1", *others[:2]], ["--set", "split.folds=3", *others[:2]], others):
+        assert "No network is in the table" in run("baseline", "small.yaml", *more)
+    assert baselines_of(first, "test", sides) == [folder] and (folder / "predictions.csv").read_bytes() == kept
+    assert len(list(Path("runs/small/baselines").iterdir())) == 5
 
 
 def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(trained):

@@ -1,5 +1,6 @@
 """The cohort inside a run: scans.csv and splits.csv, which everything after the start of a run reads."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def read_cohort(run: Run, target: str, numeric: bool) -> pd.DataFrame:
     if numeric:
         table[target] = table[target].astype(float)
     return table
+
+
+def sides_of(table: pd.DataFrame, target: str) -> str:
+    """Eight characters that stand for who is on which side and what is true of each, in whatever order.
+
+    Args:
+        table: with `scan`, `subject`, `split`, `fold` and the target.
+        target: its name.
+    """
+    known = table[["scan", "subject", "split", "fold", target]].sort_values("scan")
+    rows = "\n".join(map(repr, [target, *known.astype(str).itertuples(index=False, name=None)]))
+    return hashlib.sha256(rows.encode()).hexdigest()[:8]
 
 
 def rows_of(table: pd.DataFrame, split: str) -> np.ndarray:

@@ -15,6 +15,12 @@ runs/<experiment>/<run>/            `latest` beside it is a link to the one work
         logs/train, logs/validation TensorBoard events
     adjustments.json                what evaluation learnt on validation: intervals, temperature, the bias with age
     evaluation/<split>/             predictions.csv, predictions_by_fit.csv (of several fits), metrics.json, figures/
+
+Beside the runs of an experiment stand its classical models:
+
+runs/<experiment>/baselines/<split>-<sides>/<features>/
+        about.json                  what they were given
+        predictions.csv, metrics.json   with a part for each model, and for the network
 """
 
 import csv
@@ -303,6 +309,32 @@ def all_runs() -> list[Run]:
     folders = [path for path in runs_root().glob("*/*") if not path.is_symlink() and not path.name.startswith(".")]
     runs = [Run(path) for path in folders if Run(path).experiment.is_file()]
     return sorted(runs, key=lambda run: run.experiment.stat().st_mtime)
+
+
+def baselines_at(experiment: str, split: str, sides: str, features: str) -> Path:
+    """The folder of the classical models of an experiment: another for other people, sides, truths or features.
+
+    Args:
+        experiment: its name.
+        split: on which they are measured.
+        sides: who is on which side, and what is true of them (`runs.cohort.sides_of`).
+        features: what they see, in letters, digits and '-'.
+    """
+    return runs_root() / experiment / "baselines" / f"{split}-{sides}" / features
+
+
+def baselines_of(run: Run, split: str, sides: str) -> list[Path]:
+    """The folders of classical models that learnt from, and were measured on, the very scans of a run, by name.
+
+    A run with the same experiment's name but other people, another split or other truths has none of them. Each folder
+    holds about.json, and metrics.json: {model: {target: {metric: ...}}} as of an evaluation.
+
+    Args:
+        run: whose.
+        split: test or validation.
+        sides: of the run, `runs.cohort.sides_of(table, target)`.
+    """
+    return sorted(path.parent for path in (run.path.parent / "baselines" / f"{split}-{sides}").glob("*/metrics.json"))
 
 
 def point_latest(run: Run) -> None:

@@ -1,7 +1,9 @@
 """`tfmri baseline`: classical models on the splits that `tfmri train` makes, in one table with the network."""
 
+import hashlib
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,8 @@ from tfmri.evaluation.summary import HEADLINES, IN_WORDS, in_figures, summarise
 from tfmri.experiment.load import find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json
-from tfmri.runs.cohort import rows_of
-from tfmri.runs.directory import Run, all_runs, runs_root
+from tfmri.runs.cohort import rows_of, sides_of
+from tfmri.runs.directory import Run, all_runs, baselines_at
 from tfmri.workflows.cohort import load_cohort, prepare, run_table, with_sides
 
 NETWORK = "network"
@@ -27,7 +29,7 @@ NETWORK = "network"
 def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", features: Sequence[str] = ()) -> str:
     """Fits all models of `NAMES` on the training scans, measures them on `split`, and writes and tells the table.
 
-    With folds, a scan of validation is predicted by the models that did not see its fold; on test all are averaged.
+    Results of other people, sides, truths or features have a folder of their own. With folds, a scan of validation is predicted by the models that did not see its fold; on test all are averaged.
 
     Args:
         name: of the experiment.
@@ -51,9 +53,11 @@ def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", feat
     kind: Kind = "classification" if classes else "regression"
     if features:
         seen, of = columns(table, features, target)
+        given = "columns-" + _short(of)
         shown = f"{len(of)} columns ({', '.join(of[:6])}{', ...' if len(of) > 6 else ''})"
     else:
         seen = voxels(prepare(table, experiment))
+        given = "voxels-" + _short((experiment.image.channels, experiment.image.preparation))
         shown = f"{seen.shape[1]} voxels, as principal components"
     train_truth = table[target].iloc[rows_of(table, "train")]
     numbers = experiment.seed, experiment.evaluation.resamples
@@ -61,7 +65,9 @@ def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", feat
     if (network := _network(path.stem, experiment, table, split, classes)) is not None:
         said[NETWORK] = network[1]
     found = {each: summarise(rows, kind, classes, train_truth, *numbers, ()) for each, rows in said.items()}
-    folder = runs_root() / path.stem / "baselines" / split
+    folder = baselines_at(path.stem, split, sides_of(table, target), given)
+    about = {"features": shown, "network": network[0].label if network else None, "seed": experiment.seed}
+    write_json(folder / "about.json", {"target": target, "split": split, **about})
     write_json(folder / "metrics.json", found)
     write_csv(folder / "predictions.csv", pd.concat([rows.assign(fit=each) for each, rows in said.items()]))
     lines = [f"{path.stem}, {split} split: {len(table)} scans; features: {shown}", _table(found, target)]
@@ -105,7 +111,7 @@ def _network(
     experiment: str, settings: Experiment, table: pd.DataFrame, split: str, classes: Sequence[str]
 ) -> tuple[Run, pd.DataFrame] | None:
     """The latest run with these very splits that was evaluated on `split`, and its predictions."""
-    own = table[["scan", "split", "fold"]].sort_values("scan").reset_index(drop=True)
+    own = sides_of(table, settings.target)
     for run in reversed(all_runs()):
         path = run.evaluation(split) / "predictions.csv"
         if run.path.parent.name != experiment or not path.exists():
@@ -113,11 +119,15 @@ def _network(
         there = load_experiment(run.experiment)
         if there.target != settings.target or there.data.shuffle_labels:
             continue
-        sides = run_table(run, there)[["scan", "split", "fold"]].sort_values("scan").reset_index(drop=True)
-        if sides.equals(own):
+        if sides_of(run_table(run, there), there.target) == own:
             text = ["subject", "session", "scan", *(["truth", "prediction"] if classes else [])]
             return run, pd.read_csv(path, dtype=dict.fromkeys(text, str))
     return None
+
+
+def _short(features: Any) -> str:
+    """Eight characters that stand for what models are given."""
+    return hashlib.sha256(repr(features).encode()).hexdigest()[:8]
 
 
 def _headline(found: dict, target: str) -> str:
