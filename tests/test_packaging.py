@@ -107,6 +107,15 @@ def test_the_pins_of_the_gpu_extra_add_the_cuda_libraries_within_their_ranges():
     assert not [str(r) for r in needed if not r.specifier.contains(pinned[canonicalize_name(r.name)])]
 
 
+def test_the_pins_of_the_onnx_extra_are_content_with_the_others():
+    added, base = pins("requirements-onnx.txt"), pins("requirements.txt")
+    assert not set(added) & set(base)
+    assert {canonicalize_name(requirement.name) for requirement in declared("onnx")} == set(added)
+    needed = [*declared("onnx"), *closure(declared("onnx"))]
+    assert {canonicalize_name(requirement.name) for requirement in needed} <= {*added, *base}
+    assert not [str(r) for r in needed if not r.specifier.contains((base | added)[canonicalize_name(r.name)])]
+
+
 def make(*arguments: str, path: str | None = None, folder: Path = PROJECT) -> subprocess.CompletedProcess:
     """Runs make as from a shell of its own: what the make around these tests was given is not handed on."""
     environment = {"PATH": path or os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}

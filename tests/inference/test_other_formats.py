@@ -103,13 +103,25 @@ def test_damaged_models_and_descriptions_are_told_in_a_sentence(tmp_path):
         models_in(tmp_path)
 
 
-def test_an_onnx_file_says_the_same(tmp_path):
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # Keras asks for a name of old
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("small_cnn", {"filters": [4, 8]}), ("sfcn", {"filters": [2, 2, 2, 2, 2, 2]})],
+)
+def test_an_onnx_file_says_the_same(name, options, tmp_path):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")
-    model = build_model("small_cnn", IMAGES.shape[1:], 2, filters=[4, 8])
+    keras.utils.set_random_seed(0)
+    model = build_model(name, IMAGES.shape[1:], 2, **options)
     expected = model(IMAGES, training=False)
     model.export(tmp_path / "whole.onnx", format="onnx", verbose=False)
-    np.testing.assert_allclose(load_onnx(tmp_path / "whole.onnx")(IMAGES), expected, atol=1e-5)
+    forward = load_onnx(tmp_path / "whole.onnx")
+    np.testing.assert_allclose(forward(IMAGES), expected, atol=1e-5)
+    np.testing.assert_allclose(forward(IMAGES[:1]), expected[:1], atol=1e-5)
+
+
+def test_a_damaged_onnx_file_is_told_in_a_sentence(tmp_path):
+    pytest.importorskip("onnxruntime")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(InputError, match="no ONNX file"):
         load_onnx(tmp_path / "bad.onnx")

@@ -62,12 +62,16 @@ def test_an_export_predicts_the_same_wherever_it_is(trained, tmp_path):
     assert pd.read_csv(out)["p_f"].iloc[0] == pytest.approx(known["p_f"].iloc[0], abs=1e-5)
 
 
-def test_a_saved_model_predicts_as_its_run_and_several_as_their_mean(trained, tmp_path):
+@pytest.mark.parametrize(("form", "suffix"), [("savedmodel", ""), ("onnx", ".onnx")])
+def test_an_export_for_other_programs_predicts_as_its_run_and_several_as_their_mean(form, suffix, trained, tmp_path):
+    if form == "onnx":
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
     scans = ["00.nii.gz", "01.nii.gz", "02.nii.gz"]
     out = tmp_path / "out.csv"
     run("predict", "small/first", *scans, "-o", str(out))
     known = pd.read_csv(out)
-    run("export", "small/first", "-o", str(tmp_path / "saved"), "--format", "savedmodel")
+    run("export", "small/first", "-o", str(tmp_path / "saved"), "--format", form)
     shutil.move(tmp_path / "saved", tmp_path / "elsewhere")
     run("predict", str(tmp_path / "elsewhere"), *scans, "-o", str(out))
     found = pd.read_csv(out)
@@ -77,7 +81,8 @@ def test_a_saved_model_predicts_as_its_run_and_several_as_their_mean(trained, tm
     (entry,) = json.loads(about.read_text())
     about.write_text(json.dumps([entry, {**entry, "fit": "more"}]))
     assert "there is no more.onnx or more/" in run("predict", str(tmp_path / "elsewhere"), *scans, code=2)
-    shutil.copytree(tmp_path / "elsewhere" / "whole", tmp_path / "elsewhere" / "more")
+    copy = shutil.copy if suffix else shutil.copytree
+    copy(tmp_path / "elsewhere" / f"whole{suffix}", tmp_path / "elsewhere" / f"more{suffix}")
     run("predict", str(tmp_path / "elsewhere"), *scans, "-o", str(out))
     both = pd.read_csv(out)
     np.testing.assert_allclose(both["p_f"], known["p_f"], atol=1e-5)

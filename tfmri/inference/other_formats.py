@@ -106,7 +106,7 @@ def load_onnx(path: Path) -> Forward:
     """
     if importlib.util.find_spec("onnxruntime") is None:
         found = "the runtime of ONNX files is not installed"
-        raise InputError(Problem(str(path), found, advice="Install it: pip install onnxruntime"))
+        raise InputError(Problem(str(path), found, advice="Install it: pip install --no-deps onnxruntime"))
     try:
         runtime = importlib.import_module("onnxruntime")
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

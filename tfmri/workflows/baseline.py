@@ -29,7 +29,8 @@ NETWORK = "network"
 def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", features: Sequence[str] = ()) -> str:
     """Fits all models of `NAMES` on the training scans, measures them on `split`, and writes and tells the table.
 
-    Results of other people, sides, truths or features have a folder of their own. With folds, a scan of validation is predicted by the models that did not see its fold; on test all are averaged.
+    With folds, a scan of validation is predicted by the models that did not see its fold; on test all are averaged.
+    Results of other people, sides, truths or features have a folder of their own.
 
     Args:
         name: of the experiment.
@@ -68,8 +69,8 @@ def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", feat
     folder = baselines_at(path.stem, split, sides_of(table, target), given)
     about = {"features": shown, "network": network[0].label if network else None, "seed": experiment.seed}
     write_json(folder / "about.json", {"target": target, "split": split, **about})
-    write_json(folder / "metrics.json", found)
     write_csv(folder / "predictions.csv", pd.concat([rows.assign(fit=each) for each, rows in said.items()]))
+    write_json(folder / "metrics.json", found)
     lines = [f"{path.stem}, {split} split: {len(table)} scans; features: {shown}", _table(found, target)]
     if network is not None:
         lines += [f"network: {network[0].label}", _who_wins(said, found, target, kind, classes, *numbers)]

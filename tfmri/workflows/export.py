@@ -87,5 +87,5 @@ def _about(member: Member) -> dict[str, Any]:
 def _require_converter() -> None:
     if importlib.util.find_spec("tf2onnx") is None:
         found = "the converter to ONNX is not installed"
-        advice = "Install it (pip install tf2onnx onnxruntime), or use --format savedmodel"
+        advice = "Install it (pip install --no-deps -r requirements-onnx.txt), or use --format savedmodel"
         raise InputError(Problem("--format onnx", found, advice=advice))
