@@ -92,7 +92,7 @@ def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = Non
     small = [name for name in ("learning_rate", "seconds") if name in history]
     panels = ["loss", *([main] if main else []), *small]
     heights = [1.0 if name in small else 2.0 for name in panels]
-    with _saved(path, 6, 1.2 + 1.15 * sum(heights)) as figure:
+    with saved(path, 6, 1.2 + 1.15 * sum(heights)) as figure:
         grid = figure.subplots(len(panels), sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
         for axes, name in zip(grid[:, 0], panels, strict=True):
             for column, label, colour, marker in (
@@ -148,7 +148,7 @@ def roc(rows: pd.DataFrame, classes: Sequence[str], path: Path, seed: int = 0, r
     truth, scores = metrics.class_numbers(rows["truth"], classes), metrics.probabilities_of(rows, classes)
     once, weights = np.ones(len(rows)), subject_weights(rows["subject"], resamples, seed)
     rates = np.linspace(0, 1, 101)
-    with _saved(path, 5, 4.8) as figure:
+    with saved(path, 5, 4.8) as figure:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
         handles, labels = [], []
@@ -183,7 +183,7 @@ def confusion_matrix(rows: pd.DataFrame, classes: Sequence[str], path: Path) -> 
     counts = metrics.confusion(truth, prediction, len(classes), np.ones(len(rows)))
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = 2.2 + 0.95 * len(classes)
-    with _saved(path, size + 0.6, size) as figure:
+    with saved(path, size + 0.6, size) as figure:
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
@@ -214,7 +214,7 @@ def reliability(
     bars = [percentile_interval(drawn[:, bin]) for bin in filled]
     centres = (np.arange(metrics.CALIBRATION_BINS) + 0.5) / metrics.CALIBRATION_BINS
     ece = _interval_of("ece", metrics.metrics_of(rows, "classification", classes), rows, seed, resamples)
-    with _saved(path, 5, 5.4) as figure:
+    with saved(path, 5, 5.4) as figure:
         upper, lower = figure.subplots(2, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
         upper.plot(
             [0, 1],
@@ -242,7 +242,7 @@ def predicted_vs_true(rows: pd.DataFrame, path: Path, seed: int = 0, resamples: 
     unit = f" {UNITS[name]}" if (name := rows["target"].iloc[0]) in UNITS else ""
     statistics = metrics.metrics_of(rows, "regression", ())
     mae, r = (_interval_of(name, statistics, rows, seed, resamples) for name in ("mae", "pearson_r"))
-    with _saved(path, 5, 4.8) as figure:
+    with saved(path, 5, 4.8) as figure:
         axes = figure.subplots()
         ends = _padded(np.concatenate([truth, prediction]))
         axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
@@ -258,7 +258,7 @@ def gap_vs_age(rows: pd.DataFrame, path: Path, seed: int = 0, resamples: int = 1
     truth, prediction, target = _numbers(rows)
     gap = prediction - truth
     r = _interval_of("gap_age_r", metrics.metrics_of(rows, "regression", ()), rows, seed, resamples)
-    with _saved(path, 5.4, 4.2) as figure:
+    with saved(path, 5.4, 4.2) as figure:
         axes = figure.subplots()
         axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
         if np.ptp(truth) > 0:
@@ -282,7 +282,7 @@ def bland_altman(rows: pd.DataFrame, path: Path, seed: int = 0, resamples: int =
     gap = prediction - truth
     lines = limits_of_agreement(gap, np.ones(len(rows)))
     drawn = limits_of_agreement(gap, subject_weights(rows["subject"], resamples, seed))
-    with _saved(path, 5.8, 4.2) as figure:
+    with saved(path, 5.8, 4.2) as figure:
         axes = figure.subplots()
         for (name, value), draws in zip(lines.items(), drawn.values(), strict=True):
             band = percentile_interval(draws)
@@ -310,7 +310,7 @@ def histogram_by_split(values: pd.Series, splits: pd.Series, path: Path) -> list
     values, splits = values[known], splits[known]
     names = [name for name in ("train", "validation", "test") if (splits == name).any()]
     target = str(values.name)
-    with _saved(path, 5, 1 + 1.35 * len(names)) as figure:
+    with saved(path, 5, 1 + 1.35 * len(names)) as figure:
         grid = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
         numeric = pd.api.types.is_numeric_dtype(values)
         edges = np.histogram_bin_edges(values, bins=min(30, max(5, round(np.sqrt(len(values)))))) if numeric else None
@@ -354,7 +354,7 @@ def limits_of_agreement(gap: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
 
 
 @contextmanager
-def _saved(path: Path, width: float, height: float) -> Iterator[Figure]:
+def saved(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure of width x height inches to draw on, saved on leaving; the same drawing gives the same bytes."""
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

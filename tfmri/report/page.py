@@ -292,12 +292,14 @@ def _explained(facts: Facts) -> str:
     summary = json.loads(known.read_text())
     rows = [["of the attribution, outside of the head", ""]]
     rows += [[name, f"{share:.0%}"] for name, share in summary["outside_head"].items()]
+    notes = [*summary.get("notes", ()), *summary.get("sanity", {}).get("sentences", ())]
+    said = "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in notes) + "</ul>" if notes else ""
     figures = [
-        _figure(_png(known.parent / each["file"]), each["caption"], "heads")
+        _figure(_png(known.parent / each["file"]), each["caption"], "heads" if each.get("heads", True) else "")
         for each in summary["figures"]
-        if not facts.anonymous and (known.parent / each["file"]).exists()
+        if not (facts.anonymous and each.get("heads", True)) and (known.parent / each["file"]).exists()
     ]
-    return _table(rows) + _grid(figures)
+    return _table(rows) + said + _grid(figures)
 
 
 def _limits(facts: Facts) -> str:
