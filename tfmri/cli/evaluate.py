@@ -24,7 +24,7 @@ def evaluate(
     dropout_draws: Annotated[
         int, typer.Option(metavar="N", help="Draws with dropout on, whose spread says how sure the model is.")
     ] = 0,
-    anonymous: Annotated[bool, typer.Option("--anonymize", help="Leave heads and ids out of the report.")] = False,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Leave heads and ids out of the report.")] = False,
 ) -> None:
     """Evaluates the best models of a run: predictions, metrics with intervals, figures, a report."""
     from tfmri.inference.views import Views
