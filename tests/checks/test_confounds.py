@@ -106,6 +106,19 @@ def test_a_grid_that_tells_the_target_is_doubtful_but_not_if_scans_are_cut_to_ea
     assert found(table, heads=headers(table, size=np.arange(N) + 100 * female)) == {}
 
 
+def test_ages_and_sexes_that_tell_a_diagnosis_are_doubtful_and_a_target_does_not_tell_itself():
+    rng = np.random.default_rng(5)
+    ill = rng.permutation(np.repeat(["healthy", "ill"], N // 2))
+    table = people(site="", group=ill, age=np.where(ill == "ill", 75, 60) + rng.normal(0, 5, N))
+    finding = found(table.rename(columns={"age": "Age"}), "group")["age_tells_target"]
+    assert finding.harm is Harm.DOUBTFUL and finding.numbers["effect"] > 0.85
+    assert "age goes with group" in finding.found and "years" in finding.found and "age alone" in finding.advice
+    by_sex = found(people(site="", group=np.where(table["sex"] == "f", "healthy", "ill")), "group")
+    assert by_sex["sex_tells_target"].harm is Harm.DOUBTFUL and "healthy" in by_sex["sex_tells_target"].found
+    for target in ("sex", "age"):
+        assert found(people(site=""), target, target == "age") == {}
+
+
 def test_headers_of_real_files_say_what_is_needed(tmp_path):
     table = people(site="").iloc[:24].assign(sex=np.tile(["f", "m"], 12))
     table["path"] = [str(tmp_path / f"{number}.nii.gz") for number in range(24)]

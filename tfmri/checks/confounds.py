@@ -1,8 +1,10 @@
 """What tells the target without any anatomy: site, skull, spacing, the scanner's grid, the order of the file.
 
+So may age and sex, which a brain shows: a network that tells them tells the target too, and nothing of the disease.
+
 Subjects are counted, each with its first scan. A variable is told of where it goes together with the target beyond
-chance, corrected for all tests that were made for the target (Bonferroni). What that does to a result depends on how
-well the variable alone tells the target, and on whether a network can see it in the images.
+chance, corrected for all such tests that were made for the target (Bonferroni). What that does to a result depends on
+how well the variable alone tells the target, and on whether a network can see it in the images.
 """
 
 import re
@@ -16,6 +18,7 @@ import pandas as pd
 from tfmri.checks.association import Test, Thing, accuracy, association, classes, explained, serial
 from tfmri.checks.finding import Finding, Harm
 from tfmri.checks.voxels import Voxels
+from tfmri.cohort import known
 
 LEVEL = 0.001  # of all tests for a target together, since a sound cohort is to pass;
 SMALL_LEVEL = 0.01  # but with few subjects, chance is never so far off, even where
@@ -43,6 +46,10 @@ GRID_ADVICE = (
     "It stands for a protocol, or a program that the scans went through. Find out which: the field of view, and what "
     "was done to the voxels, may show in the image."
 )
+PERSON_ADVICE = (
+    "A brain shows age and sex, so a network may answer by them. Match the groups (data.where), read the results by "
+    "sex and age band, and see what {name} alone reaches on the same split (tfmri baseline EXP --features COLUMN)."
+)
 ORDER_ADVICE = (
     "An image does not show its place in a list, and tfmri does not split by it. But the place may stand for time, "
     "scanner or ward, which can show: find out how the list came about, and never split it by position."
@@ -51,16 +58,18 @@ ORDER_ADVICE = (
 
 @dataclass(frozen=True)
 class Variable:
-    """Something known of subjects that is no anatomy.
+    """Something known of subjects that is not the target.
 
     Args:
         check: the name of the finding.
         name: in a sentence.
         thing: what it is for each of `subjects`.
         subjects: (n,) positions of the subjects it is known of; in that order, if it is an order.
-        visible: whether a network can see it in a prepared image.
+        visible: whether a prepared image shows it without any anatomy.
         advice: what it means and what to do about it.
         ordered: whether it is an order, in which neighbours may be alike as well.
+        unit: of a number.
+        anatomy: whether anatomy shows it; such are corrected among themselves.
     """
 
     check: str
@@ -70,6 +79,8 @@ class Variable:
     visible: bool
     advice: str
     ordered: bool = False
+    unit: str = ""
+    anatomy: bool = False
 
 
 def confound_findings(
@@ -100,7 +111,8 @@ def confound_findings(
     ]
     findings: dict[str, Finding] = {}
     for variable, test, effect in sorted(tried, key=lambda each: each[1].p):  # of an order, the clearer of its tests
-        finding = _judge(target, goal.of(variable.subjects), variable, test, effect, len(tried))
+        tests = sum(other.anatomy == variable.anatomy for other, _, _ in tried)
+        finding = _judge(target, goal.of(variable.subjects), variable, test, effect, tests)
         if finding is not None and variable.check not in findings:
             findings[variable.check] = finding
     return [*findings.values(), *_skull_tells_site(people, skull, target)]
@@ -109,26 +121,26 @@ def confound_findings(
 def _variables(people: pd.DataFrame, headers: pd.DataFrame, skull: np.ndarray, target: str) -> Iterator[Variable]:
     """All that is known, constant or not."""
     sites = people["site"].to_numpy(str)
-    known = np.flatnonzero(sites != "")
+    there = np.flatnonzero(sites != "")
     if target != "site":
-        yield Variable("site_tells_target", "the site", classes(sites[known]), known, True, SITE_ADVICE)
-    known = np.flatnonzero(~np.isnan(skull))
-    skulls = _skulls(skull[known])
-    yield Variable("skull_tells_target", "whether there is a skull", skulls, known, True, SKULL_ADVICE)
+        yield Variable("site_tells_target", "the site", classes(sites[there]), there, True, SITE_ADVICE)
+    there = np.flatnonzero(~np.isnan(skull))
+    skulls = _skulls(skull[there])
+    yield Variable("skull_tells_target", "whether there is a skull", skulls, there, True, SKULL_ADVICE)
 
-    known = np.flatnonzero(headers["problem"] == "")
-    headers = headers.iloc[known]
+    there = np.flatnonzero(headers["problem"] == "")
+    headers = headers.iloc[there]
     mm = np.round(headers[["spacing_x", "spacing_y", "spacing_z"]].to_numpy(np.float64) / STEP) * STEP
     spacing = _kinds([" × ".join(f"{length:g}" for length in row.round(2)) + " mm" for row in mm])
     if spacing is None:
         spacing = Thing(mm.prod(axis=1))
-    yield Variable("spacing_tells_target", "the spacing", spacing, known, True, SPACING_ADVICE)
+    yield Variable("spacing_tells_target", "the spacing", spacing, there, True, SPACING_ADVICE, unit=" mm³")
     voxels = headers[["size_x", "size_y", "size_z"]].to_numpy(np.float64)
     sizes = [" × ".join(f"{length:.0f}" for length in row) for row in voxels]
     grid = _kinds([f"{size} {axes}" for size, axes in zip(sizes, headers["axes"], strict=True)])
     if grid is not None and not _same(grid, spacing):  # else it is told with the spacing
         name = "the scanner's grid (its size, the order of its axes)"
-        yield Variable("grid_tells_target", name, grid, known, False, GRID_ADVICE)
+        yield Variable("grid_tells_target", name, grid, there, False, GRID_ADVICE)
 
     rows = np.arange(len(people))
     position = Thing(rows)
@@ -137,6 +149,15 @@ def _variables(people: pd.DataFrame, headers: pd.DataFrame, skull: np.ndarray, t
     if (ids != rows).any():
         name = "the order of the subjects' ids"
         yield Variable("order_of_ids_tells_target", name, position, ids, False, ORDER_ADVICE, True)
+
+    if known.column(people, "age") != target and (ages := known.ages(people)) is not None:
+        there = np.flatnonzero(ages.notna())
+        age = Thing(ages.to_numpy(np.float64)[there])
+        yield Variable("age_tells_target", "age", age, there, False, PERSON_ADVICE, unit=" years", anatomy=True)
+    if known.column(people, "sex") != target and (sexes := known.sexes(people)) is not None:
+        there = np.flatnonzero(sexes != "")
+        sex = classes(sexes.to_numpy(str)[there])
+        yield Variable("sex_tells_target", "sex", sex, there, False, PERSON_ADVICE, anatomy=True)
 
 
 def _tests(goal: Thing, variable: Variable, number: int) -> Iterator[tuple[Test, float]]:
@@ -183,7 +204,7 @@ def _judge(target: str, goal: Thing, variable: Variable, test: Test, effect: flo
         f"{target} of all subjects",
         found,
         expected,
-        variable.advice.format(target=target),
+        variable.advice.format(target=target, name=variable.name),
         numbers=numbers,
     )
 
@@ -198,7 +219,7 @@ def _spelled_out(goal: Thing, variable: Variable) -> str:
         more = [f"{len(by.names) - SHOWN} more"] if len(by.names) > SHOWN else []
         return "; ".join([*parts, *more]) + ". "
     if goal.names:
-        unit = f" of {len(goal.values)}" if variable.ordered else " mm³"
+        unit = f" of {len(goal.values)}" if variable.ordered else variable.unit
         for index, name in enumerate(goal.names[:SHOWN]):
             middle = np.median(by.values[goal.values == index]) + variable.ordered
             parts.append(f"median of {name}: {middle:.3g}{unit}")
@@ -214,12 +235,12 @@ def _summary(thing: Thing) -> str:
 
 def _skull_tells_site(people: pd.DataFrame, skull: np.ndarray, target: str) -> Iterator[Finding]:
     """Cohorts put together, some with extracted brains and some with whole heads."""
-    known = np.flatnonzero(~np.isnan(skull))
+    read = np.flatnonzero(~np.isnan(skull))
     sites, name = people["site"].to_numpy(str), "site"
     if not (sites != "").any():
         sites, name = _folders(people["path"]), "folder"
-    by, there = classes(sites).of(known), _skulls(skull[known])
-    if len(known) < FEWEST or by.constant or there.constant:
+    by, there = classes(sites).of(read), _skulls(skull[read])
+    if len(read) < FEWEST or by.constant or there.constant:
         return
     test = association(there, by, (SEED, 100, 0))
     effect = accuracy(there, by)
@@ -227,11 +248,11 @@ def _skull_tells_site(people: pd.DataFrame, skull: np.ndarray, target: str) -> I
     if test.p > (SMALL_LEVEL if told >= WITHOUT_FAIL else LEVEL):
         return
     harm = Harm.SPOILS if told >= WELL[False] else Harm.DOUBTFUL
-    variable = Variable("skull_tells_site", f"the {name}", by, known, True, "")
+    variable = Variable("skull_tells_site", f"the {name}", by, read, True, "")
     found = f"the skull is there or not by {name}: a network that sees it knows the {name}, and all that goes with it. "
-    found += f"{_spelled_out(there, variable)}{test.name} = {test.value:.3g}, p = {test.p:.1g}, {len(known)} subjects"
+    found += f"{_spelled_out(there, variable)}{test.name} = {test.value:.3g}, p = {test.p:.1g}, {len(read)} subjects"
     advice = "Extract the brain in all scans or in none, with one program, before scans are put together."
-    numbers = {"statistic": test.value, "p": test.p, "n": len(known), "effect": effect, "chance": 0.5}
+    numbers = {"statistic": test.value, "p": test.p, "n": len(read), "effect": effect, "chance": 0.5}
     yield Finding("skull_tells_site", harm, f"scans by {name}", found, "one or the other", advice, numbers=numbers)
 
 

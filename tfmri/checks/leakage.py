@@ -36,10 +36,19 @@ def leakage_findings(table: pd.DataFrame, voxels: Sequence[Voxels] | None, heade
     """
     if not voxels:
         return []
-    subjects = table["subject"].to_numpy(str)
-    same = _same_voxels([each.digest for each in voxels])
-    own = [pair for pair in same if subjects[pair[0]] == subjects[pair[1]]]
-    exact = _one_each(subjects, [(*pair, 1.0) for pair in same if pair not in own])
+    digests = [each.digest for each in voxels]
+    return [*same_images(table, digests), *_alike(table, voxels, set(_exact(table, digests)[0]))]
+
+
+def same_images(table: pd.DataFrame, digests: Sequence[str]) -> list[Finding]:
+    """The same image under two ids, or twice under one.
+
+    Args:
+        table: the cohort's, as for `leakage_findings`.
+        digests: of each scan, alike where its voxels are alike; '' where they are not known.
+    """
+    across, within = _exact(table, digests)
+    exact, own = [(*pair, 1.0) for pair in across], [(*pair, 1.0) for pair in within]
     findings = []
     if exact:
         findings.append(
@@ -54,11 +63,19 @@ def leakage_findings(table: pd.DataFrame, voxels: Sequence[Voxels] | None, heade
             )
         )
     if own:
-        pairs = [(*pair, 1.0) for pair in own]
-        found = f"the same image, voxel by voxel, stands twice under one subject: {_told(table, pairs, measured=False)}"
+        found = f"the same image, voxel by voxel, stands twice under one subject: {_told(table, own, measured=False)}"
         advice = "A copy says nothing new, and a session has its label from another: leave one of the rows out."
-        findings.append(_finding("same_image_twice", table, pairs, found, "another scan", advice, Harm.DOUBTFUL))
-    return [*findings, *_alike(table, voxels, {(first, second) for first, second, _ in exact})]
+        findings.append(_finding("same_image_twice", table, own, found, "another scan", advice, Harm.DOUBTFUL))
+    return findings
+
+
+def _exact(table: pd.DataFrame, digests: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
+    """Scans of the same digest: one pair of each two subjects, and all pairs of one subject."""
+    subjects = table["subject"].to_numpy(str)
+    same = _same_voxels(digests)
+    own = [pair for pair in same if subjects[pair[0]] == subjects[pair[1]]]
+    across = _one_each(subjects, [(*pair, 1.0) for pair in same if pair not in own])
+    return [(first, second) for first, second, _ in across], own
 
 
 def _alike(table: pd.DataFrame, voxels: Sequence[Voxels], told: set[Pair]) -> Iterator[Finding]:

@@ -32,19 +32,19 @@ CODES = {  # what numbers mean by convention: to be checked by who knows the stu
 
 def ages(table: pd.DataFrame) -> pd.Series | None:
     """(n,) years, NaN where unknown; None where no column holds any."""
-    column = _column(table, "age")
-    if column is None:
+    cells = _column(table, "age")
+    if cells is None:
         return None
-    found = column.astype(float) if pd.api.types.is_numeric_dtype(column) else read_numbers(column.astype(str))[0]
+    found = cells.astype(float) if pd.api.types.is_numeric_dtype(cells) else read_numbers(cells.astype(str))[0]
     return found if np.isfinite(found).any() else None
 
 
 def sexes(table: pd.DataFrame) -> pd.Series | None:
     """(n,) 'f', 'm', or '' where unknown; None where no column holds any. Codes as `CODES` reads them."""
-    column = _column(table, "sex")
-    if column is None:
+    given = _column(table, "sex")
+    if given is None:
         return None
-    cells = column.astype(str).map(spelled)
+    cells = given.astype(str).map(spelled)
     coded = CODES["sex"].get(frozenset(cells[cells.str.fullmatch(r"\d+")]), ({}, ""))[0]
     found = _classes(cells, "sex").where(lambda names: names != "", cells.map(lambda cell: coded.get(cell, "")))
     return found if (found != "").any() else None
@@ -52,17 +52,22 @@ def sexes(table: pd.DataFrame) -> pd.Series | None:
 
 def healthy(table: pd.DataFrame) -> pd.Series | None:
     """(n,) bool, who is said to be healthy; None where no column says so of anybody."""
-    column = _column(table, "diagnosis")
-    if column is None:
+    cells = _column(table, "diagnosis")
+    if cells is None:
         return None
-    found = _classes(column.astype(str).map(spelled), "diagnosis") == "healthy"
+    found = _classes(cells.astype(str).map(spelled), "diagnosis") == "healthy"
     return found if found.any() else None
 
 
-def _column(table: pd.DataFrame, what: str) -> pd.Series | None:
+def column(table: pd.DataFrame, what: str) -> str | None:
+    """The column that says the 'age', 'sex' or 'diagnosis'; None where there is none."""
     names = [str(name) for name in table.columns]
-    found: Any = next((name for usual in (what, *USUAL_NAMES[what]) for name in called(usual, names)), None)
-    return None if found is None else table[found]
+    return next((name for usual in (what, *USUAL_NAMES[what]) for name in called(usual, names)), None)
+
+
+def _column(table: pd.DataFrame, what: str) -> pd.Series | None:
+    name: Any = column(table, what)
+    return None if name is None else table[name]
 
 
 def _classes(cells: pd.Series, what: str) -> pd.Series:
