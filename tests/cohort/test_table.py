@@ -62,6 +62,15 @@ def test_an_empty_split_column_says_nothing_and_one_that_names_two_is_noted(stud
     assert any("validation will be cut from train" in note for note in read_labels(study(*lines), SEX).notes)
 
 
+def test_the_way_from_all_rows_to_the_cohort_is_counted(study):
+    lines = [*GOOD, "001,scans/07.nii.gz,,35", "007,scans/08.nii.gz,f,80"]
+    cohort = read_labels(study(*lines), SEX, where="age < 70")
+    assert [(each.name, each.rows, each.subjects) for each in cohort.flow] == [
+        ("in labels.csv", 8, 7), ("where age < 70", 7, 6), ("with sex", 6, 6)
+    ]  # fmt: skip
+    assert len(cohort.table) == cohort.flow[-1].rows
+
+
 def test_an_unknown_split(study):
     lines = [f"{x},{word}" for x, word in zip(GOOD, ("split", *["train"] * 4, "tset", "test"), strict=True)]
     found = problem(study(*lines))

@@ -5,7 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,21 @@ Classes = Mapping[str, Sequence[object]]  # canonical name -> spellings
 
 
 @dataclass(frozen=True)
+class Step:
+    """How much is left after one step on the way from a labels file to a cohort.
+
+    Args:
+        name: `in labels.csv`, `where age > 18`, `with sex`.
+        rows: of the file.
+        subjects: named in these rows.
+    """
+
+    name: str
+    rows: int
+    subjects: int
+
+
+@dataclass(frozen=True)
 class Cohort:
     """The scans of a study.
 
@@ -36,11 +51,13 @@ class Cohort:
             none), the targets (str for classes, float for numbers), then the file's other columns as they stand there.
         notes: what was assumed or left out, one sentence each, to be shown to the person.
         rows: (len(table),) the row of the file that each scan stands in, as a spreadsheet counts.
+        flow: from all rows of the file to those of the table.
     """
 
     table: pd.DataFrame
     notes: tuple[str, ...]
     rows: np.ndarray
+    flow: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ def read_labels(
         f"{inspection.sheet.place(rows)}: no {name}, so left out ({len(rows)} of {inspection.asked} rows)."
         for name, rows in inspection.left_out.items()
     ]
-    return Cohort(cohort.table, (*cohort.notes, *left_out), cohort.rows)
+    return replace(cohort, notes=(*cohort.notes, *left_out))
 
 
 def inspect_labels(
@@ -126,12 +143,16 @@ def inspect_labels(
         return Inspection(sheet, {}, None, {"missing_column": error.problems}, {}, len(sheet.cells))
     noted = [*sheet.notes, *notes]
     cells = sheet.cells
+    flow = [_step(f"in {path.name}", cells, found)]
     if where is not None and where.strip():
         cells = _where(sheet, found, where)
+        flow.append(_step(f"where {where}", cells, found))
         noted.append(f"{path.name}: {len(cells)} of {len(sheet.cells)} rows are kept by where: {where}")
     asked = len(cells)
     left_out = _without_targets(cells, found, targets)
-    cells = cells.drop(index=[row for rows in left_out.values() for row in rows])
+    for name in targets:
+        cells = cells.drop(index=left_out.get(name, []), errors="ignore")
+        flow.append(_step(f"with {name}", cells, found))
     if cells.empty:
         nothing = {"missing_target": _nothing_left(sheet, found, left_out, asked)}
         return Inspection(sheet, found, None, nothing, left_out, asked)
@@ -178,7 +199,7 @@ def inspect_labels(
     table = table.join(others.rename(columns=taken)).join(cells[list(extra)].rename(columns=extra))
     rows = table.index.to_numpy()
     table = table.reset_index(drop=True)
-    cohort = Cohort(table, (*noted, *_remarks(path, table, targets)), rows)
+    cohort = Cohort(table, (*noted, *_remarks(path, table, targets)), rows, tuple(flow))
     return Inspection(sheet, found, cohort, problems, left_out, asked)
 
 
@@ -223,6 +244,10 @@ def _where(sheet: Sheet, found: Mapping[str, str], where: str) -> pd.DataFrame:
         found_text = f"{where!r} leaves none of the {len(kept)} rows of {sheet.path.name}"
         raise InputError(Problem("data.where", found_text, "at least some rows", advice))
     return sheet.cells[kept]
+
+
+def _step(name: str, cells: pd.DataFrame, found: Mapping[str, str]) -> Step:
+    return Step(name, len(cells), int(_text(cells, found["subject"]).mask(lambda ids: ids == "").nunique()))
 
 
 def _without_targets(

@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,8 @@ def _begin(run: Run, experiment: Experiment, first: FitPlan, experiment_name: st
         write_text(new.experiment, dump(experiment))
         write_cohort(new, table, cached)
         seeds = {"seed": experiment.seed, "split.seed": experiment.split.seed}
-        write_json(new.provenance, describe(experiment_name, overrides, labels, seeds))
+        flow = {"flow": [asdict(step) for step in cohort.flow]}
+        write_json(new.provenance, describe(experiment_name, overrides, labels, seeds) | flow)
         write_text(new.requirements, installed_versions())
         write_text(new.warnings, "".join(f"{note}\n" for note in notes))
         changes = uncommitted_changes()
