@@ -3,11 +3,17 @@
 import html.parser
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tfmri.baselines.beside import Classical
+from tfmri.baselines.verdict import Verdict
+from tfmri.checks.confounds import confound_findings
+from tfmri.checks.headers import read_headers
+from tfmri.checks.leakage import same_images
 from tfmri.evaluation.adjustments import apply, learn, summarise_adjustments
 from tfmri.evaluation.figures import write_figures
 from tfmri.evaluation.summary import summarise
@@ -15,6 +21,7 @@ from tfmri.experiment.load import validate
 from tfmri.images.cache import CachedScan
 from tfmri.report.cards import CLAIM, OPEN, methods, model_card
 from tfmri.report.facts import Facts, worst
+from tfmri.report.people import flow
 from tfmri.report.table_one import table_one
 from tfmri.report.write import write_report
 from tfmri.runs.directory import Run
@@ -27,8 +34,8 @@ def experiment(target, settings):
     return validate({"data": {"labels": "labels.csv"}, "targets": {target: settings}}, "test")
 
 
-def results(tmp_path, target="sex", people=40, sites=("south", EVIL), anonymous=False, skill=3.0):
-    """A run's folder with results on its test split; gives the page and the text of all files."""
+def results(tmp_path, target="sex", people=40, sites=("south", EVIL), skill=3.0, best=None, **given):
+    """A run's folder with results on its test split; gives the page, its facts and the text of all files."""
     run = Run(tmp_path / "runs" / "small" / "first")
     random = np.random.default_rng(0)
     table = pd.DataFrame({"subject": [f"sub-{i:03}" for i in range(3 * people)]})
@@ -72,10 +79,11 @@ def results(tmp_path, target="sex", people=40, sites=("south", EVIL), anonymous=
     write_figures(predictions, kind, classes, run.evaluation("test") / "figures", *numbers)
     np.save(tmp_path / "a.npy", random.normal(size=(12, 14, 12, 1)).astype(np.float16))
     prepared = {name: CachedScan(tmp_path / "a.npy", None, {}) for name in table["scan"]}
-    best = {target: {"balanced_accuracy" if classes else "mae": 0.95 if classes else 3.0}}
-    path = write_report(run, "test", settings, table, predictions, summary, best, prepared, anonymous)
+    best = {target: {"balanced_accuracy" if classes else "mae": best or (0.95 if classes else 3.0)}}
+    command = "tfmri evaluate small/first"
+    facts = Facts(run, "test", settings, table, predictions, summary, best, command, **given)
+    path = write_report(facts, prepared)
     text = path.read_text()
-    facts = Facts(run, "test", settings, table, predictions, summary, best, anonymous)
     return text, facts, "".join(file.read_text() for file in path.parent.iterdir() if file.suffix in (".html", ".md"))
 
 
@@ -129,6 +137,47 @@ def test_what_a_reader_has_to_know_is_said(tmp_path):
     assert "better than honest results usually are" in " ".join(good.warnings())
     _, usual, _ = results(tmp_path / "usual", skill=3.0)
     assert usual.warnings() == ["sub-000 had no age, so left out"]
+
+
+@pytest.mark.parametrize(("target", "best"), [("sex", 0.6), ("age", 60.0)])
+def test_a_result_that_nobody_can_reach_is_called_out(tmp_path, target, best):
+    text, facts, _ = results(tmp_path / "beyond", target, best=best)
+    said = f"is better than the best reachable {best:.2f}, which no honest model can be"
+    assert any(said in each for each in facts.warnings()) and said in text and f"<td>{best:.2f}</td>" in text
+    assert f"nobody can do better than {best:.2f}" in text
+    assert "no honest model can be" not in results(tmp_path / "below", target)[0]
+
+
+def test_what_tells_the_answer_without_anatomy_is_said_with_its_number(tmp_path):
+    people = pd.DataFrame({"subject": [f"sub-{i:02}" for i in range(40)], "sex": list("fm") * 20})
+    people = people.assign(scan=people["subject"], path="/none", split="train", site=["south", "north"] * 20)
+    site = confound_findings(people, "sex", False, read_headers([Path("/none")] * 40), None)
+    pair = same_images(people, ["one", "one", *map(str, range(38))])
+    text, facts, _ = results(tmp_path / "all", findings=[*site, *pair])
+    said = "the site goes with sex, and alone tells it with a balanced accuracy of 1.00 (chance 0.5)"
+    assert said in facts.warnings() and "north: 20 m; south: 20 f" in text and "sub-00 and sub-01" in text
+    assert "not known before tfmri check small" in text
+    hidden, _, every = results(tmp_path / "hidden", findings=[*site, *pair], anonymous=True, examined=True)
+    assert said in hidden and "same image under two ids: 1 pair of scans" in hidden and "sub-" not in every
+    assert "not known before tfmri check" not in hidden
+
+
+def test_who_came_in_and_who_was_left_out_is_counted(tmp_path):
+    rows = [("in labels.csv", 150, 140), ("where age > 18", 130, 125), ("with sex", 120, 120)]
+    steps = [dict(zip(("name", "rows", "subjects"), row, strict=True)) for row in rows]
+    text, facts, _ = results(tmp_path, flow=steps)
+    assert [row[3] for row in flow(facts)][1:4] == ["", "20 scans, 15 subjects", "10 scans, 5 subjects"]
+    assert ["of these, test", "40", "40", ""] in flow(facts) and "where age &gt; 18" in text
+
+
+def test_a_classical_model_that_wins_is_told_first_and_in_the_table(tmp_path):
+    entry = {"value": 0.9, "lower": 0.8, "upper": 1.0, "trivial": 0.5, "n": 40, "subjects": 40}
+    metrics = {"ridge": {"balanced_accuracy": entry, "roc_auc": entry}}
+    wins = Classical("8 voxels", metrics, Verdict("A CLASSICAL MODEL WINS: ridge", classical_wins=True))
+    text, facts, _ = results(tmp_path / "wins", classical=[wins])
+    assert "A CLASSICAL MODEL WINS: ridge" in facts.warnings() and "<td>ridge</td><td>0.90 [0.80, 1.00]</td>" in text
+    text, facts, _ = results(tmp_path / "none")
+    assert "tfmri baseline small" in text and not any("CLASSICAL" in each for each in facts.warnings())
 
 
 @pytest.mark.parametrize("target", ["sex", "age"])

@@ -11,10 +11,16 @@ import pytest
 from cohort_of_balls import SIZE, write_head
 from program import run
 
+from tfmri.baselines.beside import classical_models
+from tfmri.baselines.models import NAMES
+from tfmri.checks.finding import Finding, Harm
+from tfmri.checks.report import Report
 from tfmri.experiment.load import load_experiment
 from tfmri.runs.cohort import sides_of
-from tfmri.runs.directory import baselines_of, find_run
+from tfmri.runs.directory import Run, baselines_of, find_run
+from tfmri.workflows.check import checked_at, write
 from tfmri.workflows.cohort import run_table
+from tfmri.workflows.risks import risks
 
 
 def test_new_scans_are_predicted_as_evaluation_predicts_them_and_bad_ones_stop_nobody(trained, tmp_path):
@@ -163,6 +169,13 @@ def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
     assert len(counts) == 5 and counts.nunique() == 1
     by_model = rows.groupby("fit")["scan"].apply(lambda scans: tuple(sorted(scans)))
     assert by_model.nunique() == 1  # the very scans that the network was tested on
+    known = Run(Path("runs/small/first"))
+    experiment = load_experiment(known.experiment)
+    table = run_table(known, experiment)
+    predictions = pd.read_csv(known.evaluation("test") / "predictions.csv", dtype={"truth": str, "prediction": str})
+    (beside,) = classical_models(known, experiment, table, predictions, "test")
+    assert tuple(beside.metrics) == NAMES and "Too few subjects" in beside.verdict.sentence
+    assert classical_models(known, experiment, table.iloc[1:], predictions, "test") == []  # other people
     said = run("baseline", "small.yaml", "--features", "age", "--split", "validation")
     assert "1 columns (age)" in said
     assert "no column is called" in run("baseline", "small.yaml", "--features", "vol_*", code=2)
@@ -173,6 +186,27 @@ def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
         assert "No network is in the table" in run("baseline", "small.yaml", *more)
     assert baselines_of(first, "test", sides) == [folder] and (folder / "predictions.csv").read_bytes() == kept
     assert len(list(Path("runs/small/baselines").iterdir())) == 5
+
+
+def test_what_check_read_in_the_voxels_is_known_of_a_run_of_the_very_same_people_only(trained):
+    known = Run(Path("runs/small/first"))
+    experiment = load_experiment(known.experiment)
+    table = run_table(known, experiment)
+    findings, examined = risks(known, experiment, table)
+    assert not examined and "small_test" in {each.check for each in findings}
+    skull = Finding("skull_tells_target", Harm.SPOILS, "sex of all subjects", "whether there is a skull tells the sex")
+    of_site = Finding("site_tells_target", Harm.SPOILS, "sex of all subjects", "the site tells the sex")
+    rows, pictures = np.arange(len(table)), [np.zeros((8, 24), np.uint8)] * len(table)
+    people = table.drop(columns="fold")
+    checked = Report("small", Path("labels.csv"), "sex", ("f", "m"), (skull, of_site), people, rows, rows, pictures)
+    write(checked, checked_at("small"))
+    again, examined = risks(known, experiment, table)
+    assert examined  # and of the site is told what is found now
+    assert [each.check for each in again] == ["skull_tells_target", *(each.check for each in findings)]
+    others = table.assign(split=table["split"].replace({"test": "train", "train": "test"}))
+    twice = others.assign(prepared_sha256=others["prepared_sha256"].iloc[0])
+    findings, examined = risks(known, experiment, twice)
+    assert not examined and findings[0].check == "same_image_under_two_ids"
 
 
 def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(trained):
@@ -195,7 +229,7 @@ def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(train
     run("evaluate", "small/first")
     page = Path("runs/small/first/evaluation/test/report.html").read_text()
     assert "outside of the head" in page and "; integrated" in page
-    run("evaluate", "small/first", "--anonymize")
+    run("evaluate", "small/first", "--anonymous")
     assert "; integrated" not in Path("runs/small/first/evaluation/test/report.html").read_text()
     for options, words in (
         (["--method", "magic"], "one of gradient"),

@@ -4,7 +4,7 @@ import math
 import re
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "scans": len(report.table),
         "subjects": int(report.table["subject"].nunique()),
         "split": {str(side): int(count) for side, count in report.table["split"].value_counts().items() if side},
+        "voxels": any(plane is not None for plane in report.planes),
         "counts": {harm.name.lower(): len(report.of(harm)) for harm in Harm},
         "exit_code": report.exit_code,
         "findings": [
@@ -117,6 +118,23 @@ def as_json(report: Report) -> dict[str, Any]:
             for finding in report.findings
         ],
     }
+
+
+def findings_of(known: Mapping[str, Any]) -> list[Finding]:
+    """The findings of a report in JSON (`as_json`)."""
+    return [
+        Finding(
+            each["check"],
+            Harm[each["harm"].upper()],
+            each["where"],
+            each["found"],
+            each["expected"],
+            each["advice"],
+            tuple(each["scans"]),
+            each["numbers"],
+        )
+        for each in known["findings"]
+    ]
 
 
 def _number(value: float) -> float | int | None:

@@ -24,11 +24,10 @@ def check(
     """Tells all that is wrong or doubtful with labels and scans, the worst first; exit code 3 if it spoils a result."""
     from tfmri.checks.report import as_json, as_text
     from tfmri.experiment.load import find_experiment, load_experiment
-    from tfmri.project import in_project
     from tfmri.workflows import check as workflow
 
     path = find_experiment(experiment)
     report = workflow.check(load_experiment(path, overrides or ()), path.stem, headers_only, workers)
-    page = workflow.write(report, to or in_project(Path("check") / path.stem))
+    page = workflow.write(report, to or workflow.checked_at(path.stem))
     print(json.dumps(as_json(report), indent=2) if json_only else f"{as_text(report)}\n\nTo look through: {page}")
     raise typer.Exit(report.exit_code)

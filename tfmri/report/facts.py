@@ -1,13 +1,15 @@
 """All that the report tells, gathered from the files of a run: no model is loaded, no scan is prepared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tfmri.baselines.beside import Classical
+from tfmri.checks.finding import Finding, Harm
 from tfmri.evaluation.metrics import LOWER_IS_BETTER
 from tfmri.evaluation.summary import HEADLINES, IN_WORDS, UNITS, all_warnings, in_figures
 from tfmri.experiment.schema import Experiment
@@ -29,6 +31,12 @@ class Facts:
         predictions: of the split, a row a scan.
         summary: metrics.json.
         best: target -> metric -> best reachable; empty where nobody knows it.
+        command: what to type for these results.
+        asked: other people than the run's, who were predicted; None for a split of the run.
+        flow: of the labels file of those who were predicted, from all its rows to the cohort: name, rows, subjects.
+        findings: confounds, leaks and how the target is spread, of the run's cohort; the most harmful first.
+        examined: whether `tfmri check` read the voxels of this very cohort, and its findings are among them.
+        classical: models on the same split, beside the network.
         anonymous: whether ids, paths and pictures of people are left out.
     """
 
@@ -39,6 +47,12 @@ class Facts:
     predictions: pd.DataFrame
     summary: Mapping[str, Any]
     best: Mapping[str, Mapping[str, float]]
+    command: str
+    asked: pd.DataFrame | None = None
+    flow: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Finding] = ()
+    examined: bool = False
+    classical: Sequence[Classical] = ()
     anonymous: bool = False
 
     @property
@@ -68,13 +82,13 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """What the run is called here; without the path of one that lies elsewhere, where ids are left out."""
-        return f"{self.run.path.parent.name}/{self.run.path.name}" if self.anonymous else self.run.label
+        """What the run is called here."""
+        return name_of(self.run, self.anonymous)
 
     @property
     def others(self) -> bool:
         """Whether the results are of other people than the run's."""
-        return self.place not in ("test", "validation", "train")
+        return self.asked is not None
 
     def provenance(self) -> dict[str, Any]:
         """Command, versions, machine."""
@@ -128,6 +142,12 @@ class Facts:
                 )
         if missing := [name for name in self.classes if not (self.predictions["truth"] == name).any()]:
             found.append(f"nobody here is {' or '.join(missing)}: nothing is known of how they are recognised")
+        found += [
+            told(finding, self.anonymous)
+            for finding in self.findings
+            if finding.harm < Harm.NOTE and finding.check != "class_absent_in_split"
+        ]
+        found += [each.verdict.sentence for each in self.classical if each.verdict.classical_wins]
         if self.experiment.data.shuffle_labels:
             found.append("labels were shuffled for this run: its results have to be chance")
         if not self.anonymous and self.run.warnings.exists():
@@ -135,12 +155,22 @@ class Facts:
         return list(dict.fromkeys(found))
 
 
+def name_of(run: Run, anonymous: bool) -> str:
+    """What a run is called in a report; without the path of one that lies elsewhere, where ids are left out."""
+    return f"{run.path.parent.name}/{run.path.name}" if anonymous else run.label
+
+
+def told(finding: Finding, anonymous: bool) -> str:
+    """What was found in one sentence; without the scans that it names, where ids are left out."""
+    if anonymous and finding.scans:
+        return f"{finding.check.replace('_', ' ')}: {finding.where}"
+    return finding.found.split(". ")[0]
+
+
 def commands(facts: Facts) -> list[str]:
     """What to type to have all of this again."""
-    known = facts.provenance()
-    split = "" if facts.place == "test" or facts.others else f" --split {facts.place}"
-    train = known["command"] if not facts.anonymous else f"tfmri train {facts.run.path.parent.name}"
-    return [train, f"tfmri evaluate {facts.name}{split}"]
+    train = facts.provenance()["command"] if not facts.anonymous else f"tfmri train {facts.run.path.parent.name}"
+    return [train, facts.command]
 
 
 def worst(facts: Facts, most: int = 6) -> pd.DataFrame:

@@ -10,11 +10,11 @@ import pandas as pd
 
 from tfmri.baselines.features import columns, voxels
 from tfmri.baselines.models import NAMES, fit_baseline, probabilities
+from tfmri.baselines.verdict import verdict
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem
-from tfmri.evaluation.compare import differences, shared
 from tfmri.evaluation.ensemble import ensemble
-from tfmri.evaluation.metrics import LOWER_IS_BETTER, Kind
+from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import HEADLINES, IN_WORDS, in_figures, summarise
 from tfmri.experiment.load import find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment
@@ -73,7 +73,9 @@ def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", feat
     write_json(folder / "metrics.json", found)
     lines = [f"{path.stem}, {split} split: {len(table)} scans; features: {shown}", _table(found, target)]
     if network is not None:
-        lines += [f"network: {network[0].label}", _who_wins(said, found, target, kind, classes, *numbers)]
+        reached = {each: found[each][target][_headline(found, target)]["value"] for each in NAMES}
+        who = verdict(_headline(found, target), reached, said, network[1], kind, classes, *numbers)
+        lines += [f"network: {network[0].label}", who.sentence]
     else:
         lines.append(f"No network is in the table: no run of {path.stem} with this split was evaluated on {split}.")
     return "\n".join([*lines, f"written to {folder}"])
@@ -143,27 +145,3 @@ def _table(found: dict, target: str) -> str:
     rows.insert(1, ["trivial", *("-" if value is None else f"{value:.2f}" for value in trivial)])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def _who_wins(
-    said: dict, found: dict, target: str, kind: Kind, classes: Sequence[str], seed: int, resamples: int
-) -> str:
-    """Whether the best classical model is as good as the network, by a paired interval over subjects."""
-    name = _headline(found, target)
-    sign = -1 if name in LOWER_IS_BETTER else 1
-    reached = {each: found[each][target][name]["value"] for each in NAMES}
-    known = {each: value for each, value in reached.items() if value is not None}
-    if not known:
-        return f"There is no {IN_WORDS[name]} to compare by on these scans."
-    best = max(known, key=lambda each: sign * known[each])
-    first, second = shared(said[best], said[NETWORK], kind, classes)
-    gap = differences(first, second, kind, classes, seed, resamples)[name]
-    if gap["lower"] is None or gap["upper"] is None or gap["difference"] is None:
-        return f"Too few subjects to say whether the network is better than {best}."
-    low, high = sorted((sign * gap["lower"], sign * gap["upper"]))
-    interval = f"{IN_WORDS[name]} differs by {gap['difference']:+.2f} [{gap['lower']:+.2f}, {gap['upper']:+.2f}]"
-    if low > 0:
-        return f"The network is better than the best classical model, {best}: {interval}."
-    if high < 0:
-        return f"A CLASSICAL MODEL WINS: {best} is better than the network: {interval}."
-    return f"The network is not shown to be better than {best}: {interval}. The simpler model may do."

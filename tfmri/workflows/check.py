@@ -19,7 +19,11 @@ from tfmri.cohort.table import FIRST, Inspection, inspect_labels
 from tfmri.errors import InputError
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json, write_text
+from tfmri.project import in_project
+from tfmri.runs.cohort import sides_of
 from tfmri.workflows.cohort import image_columns, labels_file, with_sides
+
+SIDES = "sides"  # key of check.json: who stood on which side when it was written
 
 
 def check(
@@ -61,9 +65,15 @@ def check(
 
 def write(report: Report, folder: Path) -> Path:
     """Writes `check.json` and the page, `index.html`, into `folder`; gives the path of the page."""
-    write_json(folder / "check.json", as_json(report))
+    sides = {} if report.table.empty else {SIDES: sides_of(report.table.assign(fold=""), report.target)}
+    write_json(folder / "check.json", as_json(report) | sides)
     write_text(folder / "index.html", page(report))
     return folder / "index.html"
+
+
+def checked_at(experiment: str) -> Path:
+    """Where the page of an experiment goes: `check/EXP` (`in_project`)."""
+    return in_project(Path("check") / experiment)
 
 
 def _look(

@@ -8,15 +8,17 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tfmri.baselines.beside import classical_models
 from tfmri.cohort import known
 from tfmri.cohort.splits import of_fold
+from tfmri.cohort.table import Cohort
 from tfmri.errors import InputError, Problem
 from tfmri.evaluation.adjustments import apply, learn, summarise_adjustments
 from tfmri.evaluation.chance import against_chance, shuffled_labels_sentence
@@ -27,12 +29,14 @@ from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
 from tfmri.files import write_csv, write_json
 from tfmri.inference.views import PLAIN, Views
+from tfmri.report.facts import Facts, name_of
 from tfmri.report.write import write_report
 from tfmri.runs.cohort import SOURCE, rows_of
 from tfmri.runs.directory import Run
 from tfmri.runs.provenance import begin_command, program
 from tfmri.workflows.cohort import DEMO, labels_file, prepare, read_cohort_of, run_scans, run_table
 from tfmri.workflows.predictions import Asked, Predictions, predict, trained_fits
+from tfmri.workflows.risks import risks
 
 SPLITS = ("test", "validation", "train")
 BAND = 20  # years
@@ -61,6 +65,16 @@ class Wanted:
         """The name of the folder of the results."""
         return self.split if self.labels is None else self.name or Path(self.labels).absolute().parent.name
 
+    def command(self, run: str) -> str:
+        """What a person types for this; without the path of the labels where ids are left out."""
+        options = ["--split", self.split] if self.labels is None and self.split != "test" else []
+        if self.labels is not None:
+            options += ["--labels", "FILE" if self.anonymous else self.labels, "--name", self.place]
+        options += ["--mirrored"] if self.views.mirrored else []
+        options += ["--dropout-draws", str(self.views.dropout_draws)] if self.views.dropout_draws else []
+        options += ["--anonymous"] if self.anonymous else []
+        return shlex.join(["tfmri", "evaluate", run, *options])
+
 
 def evaluate(run: Run, wanted: Wanted) -> None:
     """Predicts every scan of a split, writes predictions, metrics, figures and the report, prints the headline.
@@ -79,7 +93,7 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     classes = list(target.classes or ())
     kind: Kind = "classification" if classes else "regression"
     table = run_table(run, experiment)
-    validation, asked, warnings = _asked(run, experiment, table, wanted)
+    validation, asked, others, warnings = _asked(run, experiment, table, wanted)
     lots = [validation, asked] if asked is not validation else [validation]
     found = predict(fits, experiment, lots, wanted.views)
     on_validation, result = found[0], found[-1]
@@ -109,8 +123,26 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     if wanted.labels is None:
         histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
     best = {} if wanted.labels else best_reachable(run, experiment)
+    findings, examined = risks(run, experiment, table)
+    flow = json.loads(run.provenance.read_text()).get("flow", ())
+    facts = Facts(
+        run=run,
+        place=wanted.place,
+        experiment=experiment,
+        table=table,
+        predictions=predictions,
+        summary=summary,
+        best=best,
+        command=wanted.command(name_of(run, wanted.anonymous)),
+        asked=others.table if others else None,
+        flow=[asdict(step) for step in others.flow] if others else flow,
+        findings=findings,
+        examined=examined,
+        classical=[] if others else classical_models(run, experiment, table, predictions, wanted.split),
+        anonymous=wanted.anonymous,
+    )
     scans = {str(scan): each for scan, each in zip(asked.table["scan"], asked.cached, strict=True) if each is not None}
-    write_report(run, wanted.place, experiment, table, predictions, summary, best, scans, wanted.anonymous)
+    write_report(facts, scans)
     print(_whereabouts(run, folder))
     print(f"\n{wanted.place if wanted.labels else f'{wanted.split} split'}")
     print(headline(summary, best))
@@ -135,8 +167,10 @@ def _check(wanted: Wanted) -> None:
         raise InputError(Problem("--name", f"'{wanted.place}' cannot be the name of results", expected))
 
 
-def _asked(run: Run, experiment: Experiment, table: pd.DataFrame, wanted: Wanted) -> tuple[Asked, Asked, list[str]]:
-    """The scans of validation, those that are asked for, and what is to be said of them."""
+def _asked(
+    run: Run, experiment: Experiment, table: pd.DataFrame, wanted: Wanted
+) -> tuple[Asked, Asked, Cohort | None, list[str]]:
+    """The scans of validation, those that are asked for, the cohort of others, and what is to be said of them."""
 
     def of_run(split: str) -> Mapping[FitPlan, np.ndarray]:
         return {plan: rows_of(of_fold(table, plan.fold), split) for plan in experiment.fits}
@@ -149,9 +183,9 @@ def _asked(run: Run, experiment: Experiment, table: pd.DataFrame, wanted: Wanted
     if wanted.labels is None:
         if wanted.split == "validation":
             note = "the best epoch and all adjustments were chosen on these very scans: the test split is honest"
-            return validation, validation, [note]
+            return validation, validation, None, [note]
         notes = ["the models were trained on these very scans"] if wanted.split == "train" else []
-        return validation, Asked(table, cached, splits[wanted.split]), notes
+        return validation, Asked(table, cached, splits[wanted.split]), None, notes
     others = experiment.model_copy(
         update={"data": experiment.data.model_copy(update={"labels": wanted.labels, "where": None})}
     )
@@ -161,7 +195,7 @@ def _asked(run: Run, experiment: Experiment, table: pd.DataFrame, wanted: Wanted
     prepared = prepare(cohort.table, others)
     every = {plan: np.arange(len(cohort.table)) for plan in experiment.fits}
     seen = _seen(table, cohort.table, {each.source_sha256 for each in prepared})
-    return validation, Asked(cohort.table, prepared, every), seen
+    return validation, Asked(cohort.table, prepared, every), cohort, seen
 
 
 def _seen(table: pd.DataFrame, others: pd.DataFrame, images: set[str]) -> list[str]:
