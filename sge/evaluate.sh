@@ -10,6 +10,7 @@
 #$ -N tfmri_evaluate
 #$ -cwd
 #$ -j y
+#$ -notify
 #$ -o sge/logs/
 
 set -eu
@@ -17,4 +18,4 @@ set -eu
 # shellcheck source=sge/environment.sh
 . sge/environment.sh
 
-exec tfmri evaluate "$@"
+run_program tfmri evaluate "$@"

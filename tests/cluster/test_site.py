@@ -61,7 +61,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(project):
     with pytest.raises(InputError, match="Did you mean 'comic'"):
         load_site("comik")
     (project / "sge" / "sites" / "odd.yaml").write_text('host: x\nask: {gpu: "-l gpu={cards}"}\n')
-    with pytest.raises(InputError, match="nothing is filled in for {cards}"):
+    with pytest.raises(InputError, match=r"nothing is filled in for \{cards\}"):
         load_site("odd")
     (project / "sge" / "sites" / "odd.yaml").write_text("host: x\nask: {gpus_: 1}\n")
     with pytest.raises(InputError, match="Did you mean 'gpus'"):

@@ -47,6 +47,7 @@ def main() -> None:
         prepare,
         preview,
         runs,
+        submit,
         train,
     )
 

@@ -1,6 +1,7 @@
 """What a Grid Engine cluster is like: a file of `sge/sites/`, with what is the person's own on top of it.
 
     sge/sites/comic.yaml    a site: its hosts, its folders, and how jobs ask for memory, time, GPUs there
+    sge/sites/comic.sh      what a job on its nodes begins with, where there is something: Python, scratch
     sge/user.mk             lines `NAME = value` that are the person's own; git ignores it, `make` reads it too:
                             SITE, LOGIN (the name on the cluster), and in place of the site's own HOST, JUMP
                             (empty for none), PORT, REMOTE (its `folder`), REMOTE_RUNS
@@ -19,12 +20,11 @@ from pydantic import field_validator
 
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.load import read_settings, validate_as
-from tfmri.experiment.schema import Count, JobTime, Memory, Section
+from tfmri.experiment.schema import Count, JobTime, Memory, Section, bytes_of, seconds_of
 from tfmri.project import in_project
 
 DEFAULT = "comic"
 OWN = {"HOST": "host", "JUMP": "jump", "PORT": "port", "REMOTE": "folder", "REMOTE_RUNS": "runs"}  # sge/user.mk -> site
-MEGABYTES = {"K": 2**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20}
 
 
 class Ask(Section):
@@ -67,8 +67,6 @@ class Site(Section):
     port: Count | None = None  # of the host's ssh
     folder: str = "tfmri"  # the code there: below the home folder, or absolute
     runs: str | None = None  # the runs there; none: `runs` in the folder
-    scratch: str = ""  # a folder on each node for a job's own files, {user}, {job} and {task}; none: the job's TMPDIR
-    before: tuple[str, ...] = ()  # lines of shell that each job begins with, such as those that bring Python
     ask: Ask = Ask()
     limits: Limits = Limits()
 
@@ -112,7 +110,7 @@ def load_site(name: str | None = None) -> Site:
     changes = {key: own[name] or None for name, key in OWN.items() if own.get(name) or (name == "JUMP" and name in own)}
     site = validate_as(Site, site.model_dump() | changes, str(path))
     user = own.get("LOGIN") or getpass.getuser()
-    for_user = {key: text.replace("{user}", user) for key in ("host", "jump", "folder", "runs", "scratch")
+    for_user = {key: text.replace("{user}", user) for key in ("host", "jump", "folder", "runs")
                 if isinstance(text := getattr(site, key), str)}  # fmt: skip
     return site.model_copy(update=for_user)
 
@@ -148,7 +146,7 @@ def words(site: Site, needs: Needs) -> list[str]:
     slots = needs.gpus * ask.slots_per_gpu if needs.gpus > 1 and ask.slots_per_gpu else needs.slots
     parts = slots if ask.memory_per == "slot" else 1
     filled = {
-        "memory": f"{-(-megabytes(needs.memory) // parts):.0f}M" if parts > 1 else needs.memory,
+        "memory": f"{-(-bytes_of(needs.memory) // (parts * 2**20)):.0f}M" if parts > 1 else needs.memory,
         "time": needs.time,
         "gpus": str(needs.gpus),
         "gpu_type": needs.gpu_type,
@@ -171,18 +169,7 @@ def _check(site: Site, needs: Needs) -> None:
     where, limits = f"cluster (site {site.name})", site.limits
     if limits.gpus is not None and needs.gpus > limits.gpus:
         raise InputError(Problem(f"{where}, gpus", str(needs.gpus), f"at most {limits.gpus}"))
-    if limits.memory is not None and megabytes(needs.memory) > megabytes(limits.memory):
+    if limits.memory is not None and bytes_of(needs.memory) > bytes_of(limits.memory):
         raise InputError(Problem(f"{where}, memory", needs.memory, f"at most {limits.memory}"))
-    if limits.time is not None and seconds(needs.time) > seconds(limits.time):
+    if limits.time is not None and seconds_of(needs.time) > seconds_of(limits.time):
         raise InputError(Problem(f"{where}, h_rt", needs.time, f"at most {limits.time}"))
-
-
-def megabytes(memory: str) -> float:
-    """`16G` in MiB."""
-    return float(memory[:-1]) * MEGABYTES[memory[-1]]
-
-
-def seconds(time: str) -> int:
-    """`HH:MM:SS` in seconds."""
-    hours, minutes, rest = (int(part) for part in time.split(":"))
-    return 3600 * hours + 60 * minutes + rest

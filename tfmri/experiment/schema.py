@@ -276,6 +276,17 @@ Memory = Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KMGT]$")]  # as Grid Engine
 JobTime = Annotated[str, Field(pattern=r"^\d+:[0-5]?\d:[0-5]?\d$")]  # hours, minutes, seconds
 
 
+def bytes_of(memory: str) -> float:
+    """`16G` in bytes, as Grid Engine counts."""
+    return float(memory[:-1]) * 1024 ** (1 + "KMGT".index(memory[-1]))
+
+
+def seconds_of(time: str) -> int:
+    """`HH:MM:SS` in seconds."""
+    hours, minutes, seconds = (int(part) for part in time.split(":"))
+    return 3600 * hours + 60 * minutes + seconds
+
+
 class ProcessorJob(Section):
     """What a job without a GPU asks for."""
 

@@ -62,8 +62,13 @@ def describe(experiment: str, overrides: Sequence[str], labels: Path, seeds: dic
         "git": _git_state(),
         "labels": {"path": str(labels), "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()},
         "seeds": seeds,
-        "job": {name: os.environ[name] for name in ("JOB_ID", "SGE_TASK_ID") if name in os.environ},
+        "job": job(),
     }
+
+
+def job() -> dict[str, str]:
+    """The numbers of the Grid Engine job that this process is of; empty outside of one."""
+    return {name: os.environ[name] for name in ("JOB_ID", "SGE_TASK_ID") if name in os.environ}
 
 
 def installed_versions() -> str:

@@ -61,6 +61,11 @@ def exists(folder: Path) -> bool:
     return any(folder.glob("step-*.npz"))
 
 
+def newest_step(folder: Path) -> int:
+    """The step, counted over the whole training, of the newest checkpoint; 0 where there is none."""
+    return max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.npz")), default=0)
+
+
 def load_newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that can be read; None where there is none.
 

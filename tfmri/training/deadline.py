@@ -15,11 +15,12 @@ class Deadline:
     """Knows when to begin to leave: the deadline less twice the longest save and the longest pause so far.
 
     Args:
-        seconds: of the whole program, from the start of this process; None for no deadline.
+        seconds: from the start of the job (`TFMRI_STARTED`, seconds since 1970), or else of this process; None for no
+            deadline.
     """
 
     def __init__(self, seconds: float | None):
-        self.end = None if seconds is None else _process_start() + seconds
+        self.end = None if seconds is None else _start() + seconds
         self.longest_save = self.longest_pause = 0.0  # s; a pause: a step, or a validation
 
     def near(self) -> bool:
@@ -58,6 +59,11 @@ def _seconds(text: str, where: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + int(part)
     return float(seconds)
+
+
+def _start() -> float:
+    """When the time began that the deadline counts from: a job script says when its job did."""
+    return float(os.environ.get("TFMRI_STARTED") or _process_start())
 
 
 def _process_start() -> float:

@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import time
 from types import FrameType
 
 REQUEUE = 99  # Grid Engine runs a job again that ends with it
 INTERRUPTED = 130  # what a shell reports of Ctrl-C
+MOST_SPARE = 120.0  # s before a deadline, for what is in hand
 
 
 class Interruption:
@@ -38,18 +40,23 @@ class Interruption:
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def leaving_at_once(deadline: float | None = None) -> Iterator[None]:
     """Inside, a signal that asks a job to stop ends the program with `REQUEUE`: for work that keeps what it has done.
 
-    Ctrl-C stays what it is.
+    So does the deadline coming near, in seconds since 1970. Ctrl-C stays what it is.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(REQUEUE)
 
-    before = {number: signal.signal(number, leave) for number in Interruption.SIGNALS if number != signal.SIGINT}
+    stopping = {*Interruption.SIGNALS, signal.SIGALRM} - {signal.SIGINT}
+    before = {number: signal.signal(number, leave) for number in stopping}
+    if deadline is not None:
+        left = deadline - time()
+        signal.setitimer(signal.ITIMER_REAL, max(left - min(MOST_SPARE, left / 5), 0.001))
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

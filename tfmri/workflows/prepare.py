@@ -17,6 +17,8 @@ from tfmri.images.cache import find_scans, scan_key
 from tfmri.images.upkeep import Entry, Holdings, holdings, remove, unneeded
 from tfmri.runs.cohort import SOURCE
 from tfmri.runs.directory import all_runs, runs_root
+from tfmri.training.deadline import Deadline, deadline_seconds
+from tfmri.training.interruption import leaving_at_once
 from tfmri.workflows.cohort import (
     cache_folder,
     labels_there,
@@ -29,9 +31,24 @@ from tfmri.workflows.cohort import (
 
 
 def fill(experiment: Experiment, workers: int | None = None) -> str:
-    """Prepares what the cache lacks of an experiment's scans."""
+    """Prepares what the cache lacks of an experiment's scans.
+
+    As a Grid Engine job, asked to stop or near the end of its time it leaves with `REQUEUE`: run again, it goes on.
+
+    Raises:
+        InputError: scans that cannot be used, or a time in which not one is prepared.
+    """
     table = load_cohort(experiment)[0].table
-    warn_of_registrations(table, prepare(table, experiment, workers))
+    before = _missing(table, experiment)
+    try:
+        with leaving_at_once(Deadline(deadline_seconds(None)).end):
+            cached = prepare(table, experiment, workers)
+    except SystemExit:
+        if _missing(table, experiment) < before:
+            raise
+        found = "not one scan was prepared in the time that the job has"
+        raise InputError(Problem("tfmri prepare", found, advice="Ask for more (cluster.prepare.h_rt)")) from None
+    warn_of_registrations(table, cached)
     return f"{len(table)} scans are prepared in {cache_folder()}/"
 
 
@@ -134,6 +151,12 @@ def _keys(table: pd.DataFrame, experiment: Experiment) -> list[str | None]:
     """The name in the cache of each scan of an experiment; None for those that are not there."""
     cached = find_scans(scan_files(table, experiment), experiment.image.preparation, cache_folder())
     return [scan.path.stem if scan else None for scan in cached]
+
+
+def _missing(table: pd.DataFrame, experiment: Experiment) -> int:
+    """How many scans of an experiment the cache lacks; files that it never saw count as such."""
+    files = scan_files(table, experiment)
+    return find_scans(files, experiment.image.preparation, cache_folder(), hashing=False).count(None)
 
 
 def _needed(experiment: Experiment) -> set[str | None]:

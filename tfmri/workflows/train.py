@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,9 +17,11 @@ from tfmri.cohort.shuffle import shuffled
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.load import dump, find_experiment, load_experiment
-from tfmri.experiment.schema import Experiment, FitPlan
+from tfmri.experiment.schema import Experiment, FitPlan, bytes_of
 from tfmri.files import write_json, write_text
+from tfmri.images.cache import CachedScan
 from tfmri.images.fitted import fit_preparation
+from tfmri.images.staging import scratch_folder, stage
 from tfmri.inference.likeness import usual_of
 from tfmri.inference.model_file import Carried
 from tfmri.machine import processors
@@ -29,6 +31,7 @@ from tfmri.runs.directory import Fit, Run, create_run, latest_run, new_name, poi
 from tfmri.runs.provenance import (
     describe,
     installed_versions,
+    job,
     merged,
     now,
     processor,
@@ -45,6 +48,7 @@ from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, w
 from tfmri.workflows.learner import Learner, make_learner
 from tfmri.workflows.watching import events
 
+FUTILE = 3  # restarts of one job at the same step, after which it is no use to try again
 log = logging.getLogger(__name__)
 
 
@@ -56,7 +60,7 @@ class Wanted:
         run: the run's name; None for a new one, named for the time.
         resume: go on with the experiment's latest run.
         fold: only the fits of this fold, from 1.
-        fit: only the fit of this name.
+        fit: only the fit of this name, or of this number among all, from 1.
         deadline: by when the program has to have left, `HH:MM:SS` from its start; None for what Grid Engine says.
         hosts, host_index: of several processes that train together, see `find_team`.
     """
@@ -110,7 +114,7 @@ def _train(
     plans = _chosen(experiment, wanted)
     learner = None
     if not there:
-        with leaving_at_once():  # what is prepared stays so
+        with leaving_at_once(deadline.end):  # what is prepared stays so
             learner = _begin(run, experiment, plans[0], experiment_name, overrides)
     with _warnings_kept(run) if leads else nullcontext():
         if leads:
@@ -173,10 +177,14 @@ def _chosen(experiment: Experiment, wanted: Wanted) -> list[FitPlan]:
     if wanted.fold is not None and wanted.fold not in folds:
         whole = "an experiment with split.folds, which this one is not"
         raise InputError(Problem("--fold", str(wanted.fold), whole if None in folds else f"1 to {len(folds)}"))
-    if wanted.fit is not None and wanted.fit not in (names := _names(plans)):
-        advice = did_you_mean(wanted.fit, names)
-        raise InputError(Problem("--fit", f"'{wanted.fit}'", f"one of {', '.join(names)}", advice))
-    return [each for each in plans if wanted.fold in (None, each.fold) and wanted.fit in (None, each.name)]
+    if wanted.fit is None:
+        return [each for each in plans if wanted.fold in (None, each.fold)]
+    numbered = {str(number): each for number, each in enumerate(plans, start=1)}
+    known = {each.name: each for each in plans} | numbered
+    if wanted.fit not in known:
+        expected = f"one of {', '.join(_names(plans))}, or a number from 1 to {len(plans)}"
+        raise InputError(Problem("--fit", f"'{wanted.fit}'", expected, did_you_mean(wanted.fit, _names(plans))))
+    return [known[wanted.fit]]
 
 
 @contextmanager
@@ -275,9 +283,10 @@ def _fit(
 
     settings = experiment.training
     cached = run_scans(table, experiment)
-    train_rows = rows_of(table, "train")
+    train_rows, validation_rows = rows_of(table, "train"), rows_of(table, "validation")
     prepared = fit_preparation(experiment.image.preparation, [cached[row] for row in train_rows])
-    samples = make_samples(table, cached, learner.task, experiment.target, experiment.image.shape, prepared.standard)
+    near = _staged(cached, [*train_rows, *validation_rows], experiment.cluster.scratch)
+    samples = make_samples(table, near, learner.task, experiment.target, experiment.image.shape, prepared.standard)
 
     @cache
     def carried() -> Carried:
@@ -305,7 +314,7 @@ def _fit(
         samples=samples,
         truth=table[experiment.target],
         train_rows=train_rows,
-        validation_rows=rows_of(table, "validation"),
+        validation_rows=validation_rows,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=experiment.seed,
@@ -326,6 +335,7 @@ def _fit(
     write_json(fit.task, learner.task.to_config())
     write_json(fit.preparation, prepared.to_config())
     about = _begin_or_go_on(fit, experiment, learner)
+    _check_progress(fit, about["restarts"])
     write_json(fit.provenance, about)
     print(f"{experiment.model.name}, {learner.parameters:,} parameters, on {', '.join(learner.devices)}; {fit.path}")
     history = run_loop(fitting, interruption)
@@ -343,6 +353,14 @@ def _fit(
         print(chance.last)
     write_json(fit.provenance, about | {"ended": now()})
     return 0
+
+
+def _staged(cached: Sequence[CachedScan], rows: Sequence[int], scratch: str | None) -> Sequence[CachedScan]:
+    """The prepared scans, those of `rows` on the node's disk if the job asked for some of it (`cluster.scratch`)."""
+    folder = scratch_folder()
+    if folder is None or scratch is None:
+        return cached
+    return stage(cached, rows, folder / "scans", bytes_of(scratch))
 
 
 def _begin_or_go_on(fit: Fit, experiment: Experiment, learner: Learner) -> dict[str, Any]:
@@ -368,8 +386,23 @@ def _begin_or_go_on(fit: Fit, experiment: Experiment, learner: Learner) -> dict[
     if other:
         said = "; ".join(f"{name} {_words(value)}, not {_words(known[name])}" for name, value in other.items())
         log.warning("%s goes on with %s: its bits may differ from those of a fit never stopped", fit.path.name, said)
-    restart = {"when": now(), "host": platform.node(), **other}
+    restart = {
+        "when": now(),
+        "host": platform.node(),
+        "step": checkpoint.newest_step(fit.checkpoints),
+        **job(),
+        **other,
+    }
     return known | {"restarts": [*known["restarts"], restart]}
+
+
+def _check_progress(fit: Fit, restarts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses to begin again where a job that Grid Engine runs again and again gets no further."""
+    last = [(each.get("JOB_ID"), each["step"]) for each in restarts[-FUTILE:] if "step" in each]
+    if len(last) == FUTILE and len(set(last)) == 1 and last[0][0] is not None:
+        found = f"this job was run again {FUTILE} times and got no further than step {last[0][1]}"
+        advice = "Ask for more time (cluster.h_rt), so that a start and some steps fit into it"
+        raise InputError(Problem(str(fit.path), found, advice=advice))
 
 
 def _words(value: Any) -> str:
