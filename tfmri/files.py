@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,26 @@ def whole_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path` to fill; on leaving, it takes the place of whatever is at `path`.
+
+    If the block raises, `path` is left as it was and nothing stays behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".writing-{path.name}-"))
+    try:
+        for name in ("new", "old"):
+            (beside / name).mkdir()  # with the rights of any folder; mkdtemp's is its owner's alone
+        yield beside / "new"
+        if path.exists():
+            path.rename(beside / "old")
+        (beside / "new").rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ from tfmri.explain.attribution import (
     gradient,
     integrated_gradients,
     last_layer_in_space,
+    layers_in_space,
     occlusion,
     smoothgrad,
     upsampled,
@@ -50,7 +51,7 @@ def test_a_linear_model_is_explained_by_its_weights(images):
     along_x = np.broadcast_to(np.arange(1.0, 13)[:, None, None], SHAPE[:3])
     for found in (gradient(linear(), images, second), smoothgrad(linear(), images, second)):
         np.testing.assert_allclose(found, np.broadcast_to(along_x, found.shape), rtol=1e-4)
-    found = integrated_gradients(linear(), images, second, np.float32(0))
+    found, _ = integrated_gradients(linear(), images, second, np.float32(0))
     np.testing.assert_allclose(found, along_x * images[..., 0], rtol=1e-4, atol=1e-5)
 
 
@@ -64,12 +65,21 @@ def test_the_gradient_is_that_of_differences(model, images):
         assert found[(0, *place)] == pytest.approx((numbers[0] - numbers[1]) / (2 * step), abs=2e-3)
 
 
-def test_integrated_gradients_sum_to_the_difference_of_the_scores(model, images):
+def test_integrated_gradients_sum_to_the_difference_of_the_scores_and_tell_what_is_missing(model, images):
     baseline = np.array([-0.5, 0.3], np.float32)
-    found = integrated_gradients(model, images, second, baseline)
     scores = second(model(images, training=False)) - second(model(np.zeros_like(images) + baseline, training=False))
-    missing = np.abs(found.sum(axis=(1, 2, 3)) - scores)
-    assert (missing < 0.02 * np.abs(found).sum(axis=(1, 2, 3))).all()
+    errors = []
+    for points in ((2,), (32, 128)):
+        found, missing = integrated_gradients(model, images, second, baseline, points)
+        expected = np.abs(found.sum(axis=(1, 2, 3)) - scores) / np.abs(scores)
+        np.testing.assert_allclose(missing, expected, atol=1e-3)
+        errors.append(missing)
+    assert errors[1].max() < 0.1 * errors[0].max()
+
+
+def test_where_a_score_is_that_of_the_background_nothing_can_be_missing(model, images):
+    found, missing = integrated_gradients(model, images[:1], second, images[0])
+    assert not found.any() and np.isnan(missing).all()
 
 
 def test_class_activation_maps_by_hand_pooled_over_all_three_axes_and_rectified():
@@ -93,7 +103,8 @@ def test_class_activation_maps_by_hand_pooled_over_all_three_axes_and_rectified(
 
 
 def test_the_last_layer_in_space_is_found_and_its_map_is_brought_to_the_grid(model, images):
-    assert min(last_layer_in_space(model).output.shape[1:4]) > 1
+    sizes = layers_in_space(model)
+    assert min(sizes[last_layer_in_space(model)]) > 1 and max(sizes.values()) == (6, 4, 5)
     found = gradcam(model, images, second)
     assert found.shape == (2, *SHAPE[:3]) and (found >= 0).all()
     ramp = np.arange(4.0)[None, :, None, None] * np.ones((1, 4, 2, 3))

@@ -1,9 +1,12 @@
 """What can be done with a trained model: predictions, exports, comparisons, baselines, attribution."""
 
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
+import h5py
 import nibabel
 import numpy as np
 import pandas as pd
@@ -211,14 +214,15 @@ def test_what_check_read_in_the_voxels_is_known_of_a_run_of_the_very_same_people
 
 def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(trained):
     run("evaluate", "small/first")
-    said = run("explain", "small/first", "--method", "integrated", "--method", "gradcam", "--scans", "3")
-    assert "3 scans of test, 1 fits" in said
+    said = run("explain", "small/first", "--method", "integrated", "--method", "gradcam", "--scans", "4")
+    assert "4 scans of test, 1 fits" in said and "Grad-CAM: layer" in said and "--layer stage" in said
     folder = Path("runs/small/first/evaluation/test/explain")
     summary = json.loads((folder / "summary.json").read_text())
-    assert len(summary["figures"]) == 2 * (3 + 2) or len(summary["figures"]) == 2 * (3 + 1)
+    assert sum("mean of" in each["caption"] for each in summary["figures"]) == len(summary["figures"]) - 2 * 4
     assert all((folder / each["file"]).stat().st_size > 5000 for each in summary["figures"])
     assert 0 <= summary["outside_head"]["integrated"] < summary["outside_head"]["grid"] + 0.2
     scans = pd.read_csv("runs/small/first/evaluation/test/predictions.csv")
+    assert list(summary["incomplete"]) == scans["scan"].tolist()[:4] and max(summary["incomplete"].values()) < 0.05
     first = nibabel.load(folder / "maps" / f"{scans['scan'].iloc[0]}_integrated.nii.gz")
     assert first.shape == (SIZE, SIZE, SIZE) and np.abs(first.get_fdata()).max() > 0
     middle = first.affine @ [SIZE / 2, SIZE / 2, SIZE / 2, 1]
@@ -228,12 +232,59 @@ def test_attribution_is_written_where_the_scan_lies_and_told_in_the_report(train
     assert native.shape == scan.shape and np.allclose(native.affine, scan.affine) and native.get_fdata().any()
     run("evaluate", "small/first")
     page = Path("runs/small/first/evaluation/test/report.html").read_text()
-    assert "outside of the head" in page and "; integrated" in page
+    assert "outside of the head" in page and "; integrated" in page and "Grad-CAM: layer" in page
     run("evaluate", "small/first", "--anonymous")
     assert "; integrated" not in Path("runs/small/first/evaluation/test/report.html").read_text()
     for options, words in (
         (["--method", "magic"], "one of gradient"),
         (["--target-class", "x"], "one of f, m"),
         (["--layer", "nothing", "--method", "gradcam"], "--layer"),
+        (["--sanity-run", "small/first"], "without --sanity"),
+        (["--sanity", "--sanity-run", "small/first"], "trained on its true labels"),
     ):
         assert words in run("explain", "small/first", *options, code=2)
+    assert json.loads((folder / "summary.json").read_text()) == summary  # what was refused has left all as it was
+
+
+def test_maps_are_checked_against_networks_that_have_learnt_nothing_and_replace_those_before(trained):
+    root = Path("runs/small")
+    said = run("explain", "small/first", "--method", "gradient", "--scans", "2", "--sanity")
+    assert "train small.yaml --set data.shuffle_labels=true --run first-shuffled" in said
+    other = root / "first-shuffled"
+    shutil.copytree(root / "first", other)
+    try:
+        settings = (other / "experiment.yaml").read_text()
+        (other / "experiment.yaml").write_text(settings.replace("shuffle_labels: false", "shuffle_labels: true"))
+        said = run("explain", "small/first", "--method", "gradcam", "--scans", "2", "--sanity")
+        assert "Grad-CAM, trained on shuffled labels: THE MAPS STAY MUCH THE SAME (rank correlation 1.00)" in said
+        folder = root / "first" / "evaluation" / "test" / "explain"
+        names = [path.name for path in folder.rglob("*") if path.is_file()]
+        assert not [name for name in names if "gradient" in name or "integrated" in name]
+        sanity = json.loads((folder / "summary.json").read_text())["sanity"]
+        drawn = sanity["weights_drawn_anew"]["gradcam"]
+        assert len(drawn) == len(sanity["steps"]) > 2 and drawn[-1]["absolute"] < 0.999
+        assert {"sanity.png", "sanity.pdf"} <= set(names) and (folder / "sanity.pdf").stat().st_size > 5000
+
+        fill_weights(other / "fits" / "whole" / "model.keras", 0)
+        said = run("explain", "small/first-shuffled", "--method", "gradient", "--scans", "2")
+        assert "the maps of 2 of 2 scans are the same everywhere" in said
+        fill_weights(other / "fits" / "whole" / "model.keras", np.nan)
+        assert "there is nothing to explain" in run("explain", "small/first-shuffled", code=2)
+    finally:
+        shutil.rmtree(other)
+
+
+def fill_weights(model, value):
+    """Gives all weights in a model's file one value."""
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    stored = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(stored, "r+") as weights:
+        weights.visititems(
+            lambda _, each: (
+                each.write_direct(np.full(each.shape, value, each.dtype)) if isinstance(each, h5py.Dataset) else None
+            )
+        )
+    with zipfile.ZipFile(model, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, stored.getvalue() if name == "model.weights.h5" else content)

@@ -23,10 +23,17 @@ def explain(
         str | None, typer.Option(metavar="CLASS", help="Whose logit is explained; the predicted class's else.")
     ] = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Of gradcam; the last one in space else.")] = None,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Compare the maps with those of networks that have learnt nothing.")
+    ] = False,
+    sanity_run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Trained on shuffled labels; NAME-shuffled else, if it is there.")
+    ] = None,
 ) -> None:
     """Maps where in a scan the models of a run find their answer."""
     from tfmri.runs.directory import find_run
     from tfmri.workflows.explain import Wanted
     from tfmri.workflows.explain import explain as workflow
 
-    print(workflow(find_run(run), Wanted(method or ("integrated", "gradcam"), split, scans, target_class, layer)))
+    methods = method or ("integrated", "gradcam")
+    print(workflow(find_run(run), Wanted(methods, split, scans, target_class, layer, sanity, sanity_run)))

@@ -50,13 +50,21 @@ def sexes(table: pd.DataFrame) -> pd.Series | None:
     return found if (found != "").any() else None
 
 
-def healthy(table: pd.DataFrame) -> pd.Series | None:
-    """(n,) bool, who is said to be healthy; None where no column says so of anybody."""
+def diagnoses(table: pd.DataFrame) -> pd.Series | None:
+    """(n,) 'healthy', 'MCI', 'dementia', or '' where none of them is said; None where no column says so of anybody."""
     cells = _column(table, "diagnosis")
     if cells is None:
         return None
-    found = _classes(cells.astype(str).map(spelled), "diagnosis") == "healthy"
-    return found if found.any() else None
+    found = _classes(cells.astype(str).map(spelled), "diagnosis")
+    return found if (found != "").any() else None
+
+
+def healthy(table: pd.DataFrame) -> pd.Series | None:
+    """(n,) bool, who is said to be healthy; None where no column says so of anybody."""
+    found = diagnoses(table)
+    if found is None or not (found == "healthy").any():
+        return None
+    return found == "healthy"
 
 
 def column(table: pd.DataFrame, what: str) -> str | None:

@@ -4,13 +4,14 @@ Gradients are signed: positive where more signal would raise the number. Class a
 single voxels: the former have the resolution of a layer, the latter that of its window.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 Score = Callable[[Any], Any]  # the model's outputs (n, outputs) -> (n,) tensor, the number that is explained
-QUADRATURE = 48  # points of the integral
+QUADRATURE = (32, 64, 128, 256, 512)  # points of the integral, more of them until it is complete
+COMPLETE = 0.01  # of the difference of the scores that may be missing
 NOISE, DRAWS = 0.1, 12  # of SmoothGrad: sd as a share of each image's range, and how often
 AT_ONCE = 8  # occluded images in a batch
 
@@ -29,7 +30,9 @@ def smoothgrad(model: Any, images: np.ndarray, score: Score, seed: int = 0) -> n
     return np.mean([gradients(each.astype(np.float32)) for each in noisy], axis=0).sum(axis=-1)
 
 
-def integrated_gradients(model: Any, images: np.ndarray, score: Score, baseline: np.ndarray) -> np.ndarray:
+def integrated_gradients(
+    model: Any, images: np.ndarray, score: Score, baseline: np.ndarray, points: Sequence[int] = QUADRATURE
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients along the straight way from `baseline`, times the difference: they sum to that of the scores.
 
     Args:
@@ -37,15 +40,31 @@ def integrated_gradients(model: Any, images: np.ndarray, score: Score, baseline:
         images: (n, x, y, z, channel) float32.
         score: of its outputs.
         baseline: what is seen where there is nothing to see; broadcasts to `images`: the background of each channel.
-    Source: Sundararajan et al. 2017, ICML; Gauss-Legendre quadrature with `QUADRATURE` points.
+        points: of the quadrature, tried one after another until `COMPLETE`.
+
+    Returns:
+        (n, x, y, z), and (n,) what is missing of the difference between the scores of image and baseline, as a share of
+        it: Gauss-Legendre quadrature, its points doubled until that is within `COMPLETE`, as far as `points` go.
+        NaN where the two scores are the same.
+
+    Source: Sundararajan et al. 2017, ICML; the sum is their proposition 1.
     """
-    gradients = _gradients(model, score)
-    places, weights = np.polynomial.legendre.leggauss(QUADRATURE)
-    way = images - baseline
-    total = np.zeros_like(images, np.float64)
-    for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
-        total += weight * gradients((baseline + place * way).astype(np.float32))
-    return (total * way).sum(axis=-1)
+    gradients, number = _gradients(model, score), _number(model, score)
+    maps, missing = [], []
+    for image, start in zip(images, np.broadcast_to(baseline, images.shape), strict=True):
+        way, difference = image - start, float(number(image[None])[0] - number(start[None])[0])
+        for count in points:
+            places, weights = np.polynomial.legendre.leggauss(count)
+            total = np.zeros(image.shape)
+            for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
+                total += weight * gradients((start + place * way).astype(np.float32)[None])[0]
+            found = (total * way).sum(axis=-1)
+            error = abs(found.sum() - difference)
+            if error <= COMPLETE * abs(difference):
+                break
+        maps.append(found)
+        missing.append(error / abs(difference) if difference else np.nan)
+    return np.stack(maps), np.array(missing)
 
 
 def gradcam(model: Any, images: np.ndarray, score: Score, layer: str | None = None, plus: bool = False) -> np.ndarray:
@@ -63,11 +82,10 @@ def gradcam(model: Any, images: np.ndarray, score: Score, layer: str | None = No
     import keras
     import tensorflow as tf
 
-    inner = model.get_layer(layer) if layer else last_layer_in_space(model)
+    inner = model.get_layer(layer or last_layer_in_space(model))
     both = keras.Model(model.inputs, [inner.output, model.outputs[0]])
 
-    @tf.function
-    def map_of(batch):
+    def map_of(batch: Any) -> Any:
         with tf.GradientTape() as tape:
             features, outputs = both(batch, training=False)
             tape.watch(features)
@@ -82,7 +100,8 @@ def gradcam(model: Any, images: np.ndarray, score: Score, layer: str | None = No
             weights = tf.reduce_mean(slopes, [1, 2, 3], keepdims=True)
         return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
 
-    maps = np.concatenate([map_of(tf.constant(image[None])).numpy() for image in images])  # one at a time: less memory
+    of = _compiled(map_of, model)
+    maps = np.concatenate([of(image[None]) for image in images])  # one at a time: less memory
     return upsampled(maps, images.shape[1:4])
 
 
@@ -99,15 +118,13 @@ def occlusion(
         window: (x, y, z) voxels; windows overlap by half.
     Source: Zeiler & Fergus 2014, ECCV.
     """
-    import tensorflow as tf
-
-    number = tf.function(lambda batch: score(tf.cast(model(batch, training=False), tf.float32)), reduce_retracing=True)
+    number = _number(model, score)
     shape = images.shape[1:4]
     starts = [range(0, max(1, size - side // 2), -(-side // 2)) for size, side in zip(shape, window, strict=True)]
     corners = [(i, j, k) for i in starts[0] for j in starts[1] for k in starts[2]]
     result = np.zeros(images.shape[:4])
     for image, air, total in zip(images, background, result, strict=True):
-        whole, counts = float(number(tf.constant(image[None]))[0]), np.zeros(shape)
+        whole, counts = float(number(image[None])[0]), np.zeros(shape)
         for first in range(0, len(corners), AT_ONCE):
             places = [
                 tuple(slice(low, low + side) for low, side in zip(corner, window, strict=True))
@@ -116,23 +133,24 @@ def occlusion(
             batch = np.repeat(image[None], len(places), axis=0)
             for each, place in zip(batch, places, strict=True):
                 each[place] = air
-            for place, reached in zip(places, number(tf.constant(batch)).numpy(), strict=True):
+            for place, reached in zip(places, number(batch), strict=True):
                 total[place] += whole - reached
                 counts[place] += 1
         total /= np.maximum(counts, 1)
     return result
 
 
-def last_layer_in_space(model: Any) -> Any:
-    """The last layer whose output (batch, x, y, z, features) has more than one place along each axis, or along any."""
+def layers_in_space(model: Any) -> dict[str, tuple[int, int, int]]:
+    """The layers whose output is (batch, x, y, z, features), in their order, and how many places each has."""
+    shapes = {layer.name: tuple(getattr(layer.output, "shape", ())) for layer in model.layers[1:]}
+    return {name: shape[1:4] for name, shape in shapes.items() if len(shape) == 5}
 
-    def sizes(layer: Any) -> tuple[int, ...]:
-        shape = getattr(layer.output, "shape", ())
-        return tuple(shape[1:4]) if len(shape) == 5 else ()
 
+def last_layer_in_space(model: Any) -> str:
+    """The last layer with more than one place along each axis, or along any."""
+    layers = layers_in_space(model)
     for enough in (min, max):
-        found = [layer for layer in model.layers[1:] if (size := sizes(layer)) and enough(size) > 1]
-        if found:
+        if found := [name for name, size in layers.items() if enough(size) > 1]:
             return found[-1]
     raise ValueError("the model has no layer with places in space")
 
@@ -149,11 +167,26 @@ def upsampled(maps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _gradients(model: Any, score: Score) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow as tf
 
-    @tf.function
-    def of(batch):
+    def gradients(batch: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(batch)
             number = tf.reduce_sum(score(tf.cast(model(batch, training=False), tf.float32)))
         return tape.gradient(number, batch)
 
-    return lambda images: np.concatenate([of(tf.constant(image[None])).numpy() for image in images])
+    of = _compiled(gradients, model)
+    return lambda images: np.concatenate([of(image[None]) for image in images])
+
+
+def _number(model: Any, score: Score) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    return _compiled(lambda batch: score(tf.cast(model(batch, training=False), tf.float32)), model)
+
+
+def _compiled(function: Callable[[Any], Any], model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """`function` of images of the model, traced once for batches of any size."""
+    import tensorflow as tf
+
+    batch = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    traced = tf.function(function).get_concrete_function(batch)
+    return lambda images: traced(tf.constant(images, tf.float32)).numpy()
