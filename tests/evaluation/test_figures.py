@@ -8,8 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfmri.evaluation import figures
+from tfmri.evaluation import classification_figures, figures, learning_curves, metrics
 
+CURVES = ["confusion_matrix", "precision_recall", "reliability", "roc"]
 CLASSES = ["_f$x_1$", "m"]  # a legend drops names with a leading underscore, and mathtext would eat the rest
 
 
@@ -69,8 +70,8 @@ def assert_whole(files, size: tuple[int, int] | None = None) -> None:
 @pytest.mark.parametrize(
     "rows, kind, classes, names",
     [
-        (classified(), "classification", CLASSES, ["confusion_matrix", "reliability", "roc"]),
-        (classified(classes=list("abc")), "classification", list("abc"), ["confusion_matrix", "reliability", "roc"]),
+        (classified(), "classification", CLASSES, CURVES),
+        (classified(classes=list("abc")), "classification", list("abc"), CURVES),
         (aged(sites=("A", "B")), "regression", [], ["bland_altman", "gap_vs_age", "predicted_vs_true"]),
     ],
 )
@@ -83,8 +84,8 @@ def test_every_figure_of_a_task_is_written_whole_as_png_and_pdf(tmp_path, rows, 
 
 
 def test_a_figure_has_150_dots_per_inch_and_the_same_bytes_twice(tmp_path):
-    first = figures.roc(classified(), CLASSES, tmp_path / "first", resamples=50)
-    second = figures.roc(classified(), CLASSES, tmp_path / "second", resamples=50)
+    first = classification_figures.roc(classified(), CLASSES, tmp_path / "first", resamples=50)
+    second = classification_figures.roc(classified(), CLASSES, tmp_path / "second", resamples=50)
     assert_whole(first, size=(750, 720))
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
@@ -106,6 +107,32 @@ def test_degenerate_predictions_still_give_figures(tmp_path, rows, kind):
     assert_whole(figures.write_figures(rows, kind, CLASSES if kind == "classification" else [], tmp_path, resamples=50))
 
 
+def test_the_points_of_a_precision_recall_curve_are_those_of_scikit_learn():
+    from sklearn.metrics import precision_recall_curve
+
+    rng = np.random.default_rng(1)
+    positive, score = rng.random(60) < 0.4, rng.integers(0, 20, 60) / 20
+    precision, recall, _ = precision_recall_curve(positive, score)
+    ours = metrics.precision_recall_points(positive, score, np.ones(60))
+    np.testing.assert_allclose(ours[0], recall[-2::-1])
+    np.testing.assert_allclose(ours[1], precision[-2::-1])
+
+
+def test_the_gap_stands_corrected_below_the_gap_as_predicted(tmp_path, drawn):
+    rows = aged()
+    slope, intercept = np.polyfit(rows["truth"], rows["prediction"] - rows["truth"], 1)
+    corrected = rows["prediction"] - rows["truth"] - slope * rows["truth"] - intercept
+    assert_whole(figures.gap_vs_age(rows.assign(corrected_gap=corrected), tmp_path / "gap", resamples=50))
+    said = words(drawn[0])
+    assert any(text.startswith("r -0.") for text in said) and any(
+        text.startswith(("r 0.00", "r -0.00")) for text in said
+    )
+    assert any("corrected" in text for text in said) and any("as predicted" in text for text in said)
+    alone = tmp_path / "alone"
+    figures.gap_vs_age(rows.assign(corrected_gap=np.nan), alone, resamples=50)
+    assert not any("corrected" in text for text in words(drawn[-1]))
+
+
 def test_without_any_prediction_there_is_no_figure(tmp_path):
     assert figures.write_figures(aged().assign(prediction=np.nan), "regression", [], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
@@ -113,8 +140,8 @@ def test_without_any_prediction_there_is_no_figure(tmp_path):
 
 def test_names_are_drawn_as_they_stand_and_not_as_formulas(tmp_path, drawn):
     figures.write_figures(classified(), "classification", CLASSES, tmp_path, resamples=50)
-    figures.roc(classified(), CLASSES[::-1], tmp_path / "roc_of_the_other", resamples=50)
-    assert "_f$x_1$" in words(drawn[2])
+    classification_figures.roc(classified(), CLASSES[::-1], tmp_path / "roc_of_the_other", resamples=50)
+    assert "_f$x_1$" in words(drawn[4])
     (legend,) = drawn[-1].findobj(matplotlib.legend.Legend)
     assert legend.get_texts()[0].get_text().startswith("_f$x_1$: AUC 0.")
     assert not any(text.get_parse_math() for figure in drawn for text in figure.findobj(matplotlib.text.Text))
@@ -125,13 +152,13 @@ def test_figures_say_n_and_units(tmp_path, drawn):
     figures.predicted_vs_true(aged(sites=("A", "B")), tmp_path / "age", resamples=50)
     said = words(drawn[0])
     assert {"age: n = 40", "true age (years)", "predicted age (years)", "A", "B"} <= set(said)
-    figures.roc(classified(), CLASSES, tmp_path / "roc", resamples=50)
+    classification_figures.roc(classified(), CLASSES, tmp_path / "roc", resamples=50)
     assert "sex: n = 40 scans of 20 subjects" in words(drawn[-1])
 
 
 def test_the_confusion_matrix_shows_counts_and_percentages_of_the_true_class(tmp_path, drawn):
     rows = pd.DataFrame({"subject": list("abcde"), "target": "dx", "truth": list("xxxxy"), "prediction": list("xyyyy")})
-    figures.confusion_matrix(rows, ["x", "y", "z"], tmp_path / "matrix")
+    classification_figures.confusion_matrix(rows, ["x", "y", "z"], tmp_path / "matrix")
     assert [word for word in words(drawn[0]) if "\n" in word and "n =" not in word] == [
         *("1\n25%", "3\n75%", "0\n0%"),
         *("0\n0%", "1\n100%", "0\n0%"),
@@ -168,19 +195,21 @@ def history(epochs: int) -> pd.DataFrame:
 
 
 def test_learning_curves_mark_the_best_epoch_by_the_main_metric(tmp_path, drawn):
-    assert_whole(figures.learning_curves(history(8), tmp_path / "curves"), size=(900, 1215))
-    assert figures.main_metric(history(8)) == "mae"
-    assert figures.best_epoch(history(8), "validation_mae") == 3
-    assert figures.best_epoch(history(8).rename(columns={"validation_mae": "validation_r2"}), "validation_r2") == 8
+    assert_whole(learning_curves.learning_curves(history(8), tmp_path / "curves"), size=(900, 1215))
+    assert learning_curves.main_metric(history(8)) == "mae"
+    assert learning_curves.best_epoch(history(8), "validation_mae") == 3
+    assert (
+        learning_curves.best_epoch(history(8).rename(columns={"validation_mae": "validation_r2"}), "validation_r2") == 8
+    )
     assert "best epoch 3: validation mae 5" in words(drawn[0])
 
 
 @pytest.mark.filterwarnings("error")
 def test_learning_curves_can_be_drawn_after_the_first_epoch_and_without_validation(tmp_path):
-    assert_whole(figures.learning_curves(history(1), tmp_path / "first"))
+    assert_whole(learning_curves.learning_curves(history(1), tmp_path / "first"))
     unvalidated = history(3).assign(validation_mae=np.nan, validation_loss=np.nan)
-    assert_whole(figures.learning_curves(unvalidated, tmp_path / "unvalidated"))
-    assert_whole(figures.learning_curves(history(3)[["epoch", "loss"]], tmp_path / "bare"))
+    assert_whole(learning_curves.learning_curves(unvalidated, tmp_path / "unvalidated"))
+    assert_whole(learning_curves.learning_curves(history(3)[["epoch", "loss"]], tmp_path / "bare"))
 
 
 def test_the_histogram_by_split_counts_every_known_target(tmp_path, drawn):

@@ -153,6 +153,15 @@ def roc_points(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> 
     return false_positive, true_positive
 
 
+def precision_recall_points(
+    positive: np.ndarray, score: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Recall, ascending to 1, and precision there, each (..., distinct scores); see `average_precision`."""
+    above, below = (np.flip(each, -1).cumsum(-1) for each in _at_each_score(positive, score, weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return above / above[..., -1:], above / (above + below)
+
+
 def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> Any:
     """Precision at each distinct score, averaged with the recall gained there; NaN without positives.
 

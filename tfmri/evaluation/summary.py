@@ -146,7 +146,7 @@ def _targets(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{round(value, 2) + 0.0:.2f}"  # no -0.00
 
 
 def measure(

@@ -106,9 +106,10 @@ class Facts:
         who = {"test": "people whom the models have never seen", "train": "the very people the models were trained on"}
         who["validation"] = "people by whom the best epoch was chosen"
         people = who.get(self.place, f"other people ({self.place})")
-        said = [
-            f"{words[0].upper()}{words[1:]} {in_figures(entry)} on {entry['n']} scans of {entry['subjects']} {people}."
-        ]
+        target = f"{self.target[0].upper()}{self.target[1:]}"
+        if entry["value"] is None:
+            return [f"{target}: there is no {words}, {entry.get('note', 'no scan has a prediction')}."]
+        said = [f"{target}: {words} {in_figures(entry)} on {entry['n']} scans of {entry['subjects']} {people}."]
         if entry["trivial"] is not None:
             guess = "always giving the mean" if name == "mae" else "guessing"
             said.append(f"For comparison, {guess} gives {entry['trivial']:.2f}.")
@@ -180,3 +181,17 @@ def worst(facts: Facts, most: int = 6) -> pd.DataFrame:
         of_truth = rows.apply(lambda row: row[f"p_{row['truth']}"], axis=1) if len(rows) else pd.Series(dtype=float)
         return rows.assign(how_wrong=1 - of_truth).nlargest(most, "how_wrong")
     return rows.assign(how_wrong=(rows["prediction"] - rows["truth"]).abs()).nlargest(most, "how_wrong")
+
+
+def limits(facts: Facts) -> list[str]:
+    """How far the results reach."""
+    table = facts.table
+    people, sites = table["subject"].nunique(), table["site"].nunique()
+    of = "whose site nobody noted" if not (table["site"] != "").any() else f"of {sites} site{'s' * (sites > 1)}"
+    return [
+        f"The run knows {people} people {of}. Results hold for people like these, scanned like these: another scanner, "
+        "sequence or age range needs a test of its own (tfmri evaluate RUN --labels FILE --name NAME).",
+        "A network takes whatever tells the answer, also site, motion or head size. Agreement by site, sex and age "
+        "is a sign, not a proof, that it does not.",
+        "This is research software. It is no medical device, and says nothing that a patient may be treated by.",
+    ]

@@ -38,7 +38,8 @@ td:first-child { color: var(--dim); }
 td, th { min-width: 2.5rem; }
 td:not(:last-child), th { overflow-wrap: normal; white-space: nowrap; }
 .scroll { overflow-x: auto; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 1rem; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr));
+  gap: 1rem 1.6rem; align-items: start; }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
 figure.heads img { background: #000; border-radius: 4px; }
@@ -98,7 +99,7 @@ def jpeg(plane: np.ndarray) -> str:
 
 def numbers(entry: Mapping[str, Any]) -> list[str]:
     """Value with interval, and the trivial predictor's value."""
-    return [in_figures(entry), "-" if entry["trivial"] is None else f"{entry['trivial']:.2f}"]
+    return [in_figures(entry), in_figures({"value": entry["trivial"], "lower": None})]
 
 
 def words(name: str) -> str:

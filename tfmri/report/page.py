@@ -13,11 +13,12 @@ import pandas as pd
 
 from tfmri import __version__
 from tfmri.images.montage import montage
-from tfmri.report.facts import Facts, commands, worst
+from tfmri.report.facts import Facts, commands, limits, worst
 from tfmri.report.markup import STYLE, as_figure, as_grid, as_table, jpeg, png
 from tfmri.report.people import cohort, risks
 from tfmri.report.results import adjustments, classical, groups, results
-from tfmri.report.words import preparation_in_words, training_in_words
+from tfmri.report.words import preparation_in_words, question_in_words, training_in_words
+from tfmri.runs.directory import Fit
 
 Load = Callable[[str], np.ndarray | None]  # scan -> its prepared image (x, y, z, channel), None where it is not there
 SHOWN_FIRST = 8  # scans of the montage
@@ -62,6 +63,7 @@ def page(facts: Facts, load: Load) -> str:
             f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
             f"<header><h1>{escape(facts.sentences()[0])}</h1>",
             f'<p class="result">{escape(" ".join(facts.sentences()[1:]))}</p>',
+            f"<p>{escape(question_in_words(facts.experiment, facts.table))}</p>",
             f'<p class="dim">{escape(title)}</p><p class="private">{privacy}</p><nav>{links}</nav></header>',
             f'<section class="warnings"><b>Before you believe it</b><ul>{warnings}</ul></section>' if warnings else "",
             *(f'<section id="{_anchor(name)}"><h2>{escape(name)}</h2>{body}</section>' for name, body in shown.items()),
@@ -143,14 +145,17 @@ def _explained(facts: Facts) -> str:
 
 
 def _limits(facts: Facts) -> str:
-    said = [
-        "Results hold for people like these, scanned like these: another scanner, sequence or age range needs a test "
-        "of its own (tfmri evaluate RUN --labels FILE --name NAME).",
-        "A network takes whatever tells the answer, also site, motion or head size. Agreement by site, sex and age "
-        "above is a sign, not a proof, that it does not.",
-        "This is research software. It is no medical device, and says nothing that a patient may be treated by.",
-    ]
-    return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in said) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in limits(facts)) + "</ul>"
+
+
+def _trained(fit: Fit) -> str:
+    """When and on what a fit was trained; empty where nobody wrote it down."""
+    if not fit.provenance.exists():
+        return ""
+    known = json.loads(fit.provenance.read_text())
+    again = f", gone on {len(known['restarts'])} times" if known.get("restarts") else ""
+    ended = f" to {known['ended']}" if "ended" in known else ""
+    return f"{known.get('started', '')}{ended}, on {', '.join(known.get('devices', ()))}{again}"
 
 
 def _again(facts: Facts) -> str:
@@ -158,10 +163,14 @@ def _again(facts: Facts) -> str:
     versions = [[name, str(version)] for name, version in known["versions"].items() if version]
     git = known.get("git") or {}
     commit = str(git.get("commit", "")) if isinstance(git, Mapping) else str(git)
+    if isinstance(git, Mapping) and git.get("dirty"):
+        commit += ", with changes that stand in uncommitted.diff"
     rows = [["python", str(known["python"])], *versions, *([["commit", commit]] if commit else [])]
+    rows += [[f"trained {fit.path.name}", said] for fit in facts.fits if (said := _trained(fit))]
     rows += [["seeds", ", ".join(f"{name} {value}" for name, value in known["seeds"].items())]]
     rows += [["labels, SHA-256", str(known["labels"]["sha256"])]]
     if not facts.anonymous:
         rows += [["machine", f"{known['host']}, {known['system']}"], ["labels", str(known["labels"]["path"])]]
+    rows += [["all versions", "requirements.txt, in the run's folder"]]
     typed = "\n".join(commands(facts))
     return f"<pre>{escape(typed)}</pre>{as_table([['', ''], *rows])}"

@@ -16,10 +16,10 @@ def cohort(facts: Facts) -> str:
     """Subjects in and out, and table one."""
     parts = [as_table(flow(facts)), f"<p>{escape(split_in_words(facts.experiment))}</p>"]
     if facts.asked is not None:
-        here = table_one(facts.asked.assign(split=""), facts.target)
+        here = table_one(facts.asked.assign(split=""), facts.target, facts.classes)
         parts.append(f"<h3>People here ({escape(facts.place)})</h3>{as_table(here)}")
     title = "Table one" if facts.asked is None else "People of the run"
-    parts.append(f"<h3>{title}</h3>{as_table(table_one(facts.table, facts.target))}")
+    parts.append(f"<h3>{title}</h3>{as_table(table_one(facts.table, facts.target, facts.classes))}")
     return "".join(parts)
 
 
@@ -60,16 +60,17 @@ def risks(facts: Facts) -> str:
     if people < FEWEST:
         said = f"{people} subjects are too few to tell what goes with {facts.target} from chance."
     else:
+        tried = ["the site", "the spacing", "the scanner's grid", "the order of rows or of ids", "age", "sex"]
+        tried = [each for each in tried if each not in (facts.target, f"the {facts.target}")]
         said = (
-            f"Of {people} subjects was asked whether anything but anatomy tells {facts.target}: the site, the spacing, "
-            "the scanner's grid, the order of rows and ids; and whether age or sex do."
+            f"It was tested in {people} subjects whether {', '.join(tried[:-1])} or {tried[-1]} tells {facts.target}."
         )
+    asked = "Whether one person stands under two ids, and whether a skull tells,"
     unread = (
-        "Whether one person stands under two ids, and whether there is a skull, were looked for in the voxels "
-        "by tfmri check."
+        f"{asked} was looked for in the voxels by tfmri check."
         if facts.examined
-        else "Whether one person stands under two ids, and whether there is a skull, takes the voxels: it is not known "
-        f"before tfmri check {facts.run.path.parent.name} has looked at this cohort, and the report is written again."
+        else f"{asked} is seen in the voxels only: it is not known until tfmri check {facts.run.path.parent.name} has "
+        "looked at this cohort; then evaluate again."
     )
     same = "Identical images were looked for among the prepared scans."
     blocks = [

@@ -6,15 +6,18 @@ from html import escape
 from tfmri.evaluation.summary import HEADLINES, IN_WORDS, in_figures
 from tfmri.report.facts import Facts
 from tfmri.report.markup import as_figure, as_grid, as_table, numbers, png, words
+from tfmri.report.words import metric_in_words
 
 CAPTIONS = {  # figures in the order in which they are shown -> what they are
     "roc": "ROC curve; the band is a 95 % interval over subjects.",
+    "precision_recall": "Precision against recall, with a 95 % band; the dashed line is guessing.",
     "confusion_matrix": "Counts and percentages of each true class.",
     "reliability": "How often the model is right, beside how sure it is.",
     "predicted_vs_true": "Prediction against truth, with the line of identity.",
-    "gap_vs_age": "Gap (prediction minus age) against age: models guess towards the mean.",
+    "gap_vs_age": "Gap (prediction minus truth) against truth: models guess towards the mean. For age, also corrected.",
     "bland_altman": "Bland-Altman: difference against mean, with limits of agreement.",
     "histogram_by_split": "The target by split.",
+    "age_by_split": "Age by split.",
 }
 
 
@@ -24,7 +27,7 @@ def results(facts: Facts) -> str:
     rows = [["", "value [95 % interval]", "trivial", *(["best reachable"] if best else []), "n", ""]]
     for name, entry in facts.metrics.items():
         reachable = [f"{best[name]:.2f}" if name in best else ""] if best else []
-        rows.append([words(name), *numbers(entry), *reachable, str(entry["n"]), entry.get("note", "")])
+        rows.append([metric_in_words(name), *numbers(entry), *reachable, str(entry["n"]), entry.get("note", "")])
     figures = [
         as_figure(png(path), caption)
         for name, caption in CAPTIONS.items()
@@ -37,7 +40,7 @@ def results(facts: Facts) -> str:
         for name, each in fits.items():
             sd = "-" if each["sd"] is None else f"{each['sd']:.3f}"
             ends = [f"{each[key]:.3f}" for key in ("lowest", "highest")]
-            spread.append([words(name), f"{each['mean']:.3f}", sd, *ends, str(each["fits"])])
+            spread.append([metric_in_words(name), f"{each['mean']:.3f}", sd, *ends, str(each["fits"])])
         apart = "<h3>Each fit by itself</h3><p>How much depends on seed and fold, which intervals do not tell.</p>"
         apart += as_table(spread)
     note = "Intervals resample subjects. Trivial is the most frequent class, or the mean, of the training people."
@@ -77,14 +80,16 @@ def adjustments(facts: Facts) -> str:
         each = found["temperature"]
         rows = [["", "as the model says", f"with temperature {each['value']:.2f}"]]
         rows += [
-            [words(name), in_figures(each["before"][name]), in_figures(each["after"][name])] for name in each["before"]
+            [metric_in_words(name), in_figures(each["before"][name]), in_figures(each["after"][name])]
+            for name in each["before"]
         ]
         parts.append("<h3>Calibration</h3>" + as_table(rows))
     if "value" in found.get("threshold", {}):
         each = found["threshold"]
         rows = [["", f"{each['of']} ≥ {each['value']:.2f}", "at 0.50"]]
         rows += [
-            [words(name), in_figures(entry), in_figures(facts.metrics[name])] for name, entry in each["metrics"].items()
+            [metric_in_words(name), in_figures(entry), in_figures(facts.metrics[name])]
+            for name, entry in each["metrics"].items()
         ]
         parts.append("<h3>Threshold</h3>" + as_table(rows))
     if "coverage" in found.get("conformal", {}):
@@ -101,7 +106,7 @@ def adjustments(facts: Facts) -> str:
         each = found["age_bias"]
         rows = [["", "corrected", "as predicted"]]
         rows += [
-            [words(name), in_figures(entry), in_figures(facts.metrics[name])]
+            [metric_in_words(name), in_figures(entry), in_figures(facts.metrics[name])]
             for name, entry in each["corrected"].items()
         ]
         line = f"gap = {each['slope']:+.3f} × age {each['intercept']:+.1f}"

@@ -1,5 +1,7 @@
 """Who is in a cohort, by split: the first table of a paper."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from tfmri.cohort import known
@@ -8,12 +10,13 @@ SIDES = ("train", "validation", "test")
 MOST_VALUES = 12  # of a column with classes
 
 
-def table_one(table: pd.DataFrame, target: str) -> list[list[str]]:
+def table_one(table: pd.DataFrame, target: str, classes: Sequence[str] = ()) -> list[list[str]]:
     """Rows of cells: a heading, then how many, age, sex, site and target, of each split and of all.
 
     Args:
         table: the scans with `split`; with folds, what is not test is 'train'.
         target: a column of it.
+        classes: of the target, in the order in which they are told.
     """
     sides = [side for side in SIDES if (table["split"] == side).any()]
     groups = [table[table["split"] == side] for side in sides] + [table]
@@ -32,7 +35,8 @@ def table_one(table: pd.DataFrame, target: str) -> list[list[str]]:
         counts = values.astype(str).value_counts()
         if len(counts) < 2 or len(counts) > MOST_VALUES:
             continue
-        for value in sorted(counts.index):
+        order = [*(each for each in classes if name == target), *sorted(counts.index)]
+        for value in dict.fromkeys(each for each in order if each in counts.index):
             of = [int((values[group.index].astype(str) == value).sum()) for group in groups]
             shares = [f"{count} ({count / max(1, len(group)):.0%})" for count, group in zip(of, groups, strict=True)]
             rows.append([f"{name} {value or 'not known'}", *shares])

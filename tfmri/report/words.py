@@ -1,5 +1,7 @@
 """Settings in sentences."""
 
+import pandas as pd
+
 from tfmri.experiment.schema import Experiment
 
 NORMALISED = {
@@ -9,6 +11,38 @@ NORMALISED = {
     "none": "left in their own units",
     "histogram": "moved onto one intensity standard, learnt from the training scans (Nyúl and Udupa)",
 }
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "pearson_r": "correlation r",
+    "spearman_r": "Spearman's rho",
+    "gap_age_r": "correlation of gap and truth",
+}
+
+
+def metric_in_words(name: str) -> str:
+    """A metric of metrics.json as people call it."""
+    for of_class in ("recall_", "precision_"):
+        if name.startswith(of_class):
+            return f"{of_class[:-1]} of {name.removeprefix(of_class)}"
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def question_in_words(experiment: Experiment, table: pd.DataFrame) -> str:
+    """What was asked."""
+    target = experiment.targets[experiment.target]
+    classes = list(target.classes or ())
+    what = f"which of {', '.join(classes)} a person is" if classes else f"the {experiment.target} of a person"
+    people = table.loc[table["split"] == "train", "subject"].nunique()
+    return (
+        f"Asked was {what} ({experiment.target}), from one MRI scan: a {target.task.replace('_', ' ')} by the network "
+        f"{experiment.model.name}, which learnt from scans of {people} people."
+    )
 
 
 def preparation_in_words(experiment: Experiment) -> str:
@@ -44,6 +78,9 @@ def training_in_words(experiment: Experiment, parameters: str = "") -> str:
         f"Training scans were {augmented}.",
         f"The epoch with the best {settings.monitor.replace('_', ' ')} was kept.",
     ]
+    said.append(f"It began with {'weights of another training' if settings.warm_start else 'random weights'}.")
+    if not experiment.split.folds and experiment.seeds == 1:
+        said.append("One model was trained; nothing was averaged.")
     if experiment.split.folds:
         said.append(f"{experiment.split.folds} models, each validated on another fold, were averaged.")
     if experiment.seeds > 1:

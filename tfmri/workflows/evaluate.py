@@ -121,7 +121,9 @@ def evaluate(run: Run, wanted: Wanted) -> None:
         write_json(run.adjustments, adjustments.to_config())
     write_figures(predictions, kind, classes, folder / "figures", *numbers)
     if wanted.labels is None:
-        histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split")
+        histogram_by_split(table[experiment.target], table["split"], folder / "figures" / "histogram_by_split", classes)
+        if (ages := known.ages(table)) is not None and known.column(table, "age") != experiment.target:
+            histogram_by_split(ages.rename("age"), table["split"], folder / "figures" / "age_by_split")
     best = {} if wanted.labels else best_reachable(run, experiment)
     findings, examined = risks(run, experiment, table)
     flow = json.loads(run.provenance.read_text()).get("flow", ())

@@ -273,7 +273,7 @@ def _fit(
     leads: bool,
 ) -> int:
     """Trains a fit of a run that stands on disk; the process that leads writes. Gives the exit code."""
-    from tfmri.evaluation.figures import best_epoch
+    from tfmri.evaluation.learning_curves import best_epoch
     from tfmri.training.callbacks.best_model import BestModel
     from tfmri.training.callbacks.collapse import Collapse
     from tfmri.training.callbacks.history import History

@@ -110,7 +110,8 @@ def _predicted(task: Task, truth: pd.Series, rows: np.ndarray, outputs: np.ndarr
     """The confusion matrix of a validation, or its predictions against the truth; (height, width, 3) uint8."""
     from matplotlib.image import imread
 
-    from tfmri.evaluation.figures import confusion_matrix, predicted_vs_true
+    from tfmri.evaluation.classification_figures import confusion_matrix
+    from tfmri.evaluation.figures import predicted_vs_true
 
     if not np.isfinite(outputs).all():
         return None

@@ -90,7 +90,7 @@ class History(StatefulCallback):
 
     def _numbers(self, row: Mapping[str, float]) -> str:
         """The loss, the main metric and what chooses the best epoch, in training and validation."""
-        from tfmri.evaluation.figures import main_metric
+        from tfmri.evaluation.learning_curves import main_metric
 
         said = ["loss", main_metric(pd.DataFrame([row])), self.monitor.removeprefix("validation_")]
         pairs = {name: [row.get(name), row.get(f"validation_{name}")] for name in said if name}
@@ -100,7 +100,7 @@ class History(StatefulCallback):
         )
 
     def _draw(self) -> None:
-        from tfmri.evaluation.figures import learning_curves
+        from tfmri.evaluation.learning_curves import learning_curves
 
         learning_curves(pd.DataFrame(self.rows), self.curves, self.monitor)
 
