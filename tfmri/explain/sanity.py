@@ -101,7 +101,7 @@ def draw_cascade(
         shuffled: method -> the same of a network trained on shuffled labels; may be empty.
         path: without suffix.
     """
-    from tfmri.evaluation.figures import COLOURS, MARKERS, saved
+    from tfmri.evaluation.drawing import COLOURS, MARKERS, saved
 
     places = np.arange(len(steps) + 1)
     ticks = ["trained", *steps, *(["trained on\nshuffled labels"] if shuffled else [])]
