@@ -137,12 +137,20 @@ def test_two_subjects_give_numbers_or_a_sentence_why_there_is_none():
     shown = headline(summarise(sexes(scans=4, wrong=0), "classification", SEXES, TRAIN_SEX, seed=0))
     assert shown.splitlines()[0].endswith(measured["balanced_accuracy"]["note"])
     one = summarise(ages(scans=1), "regression", [], TRAIN_AGE, seed=0)["age"]
-    assert one["mae"]["value"] > 0 and one["mae"]["note"] == "no interval: every resample gives the same value"
+    assert one["mae"]["value"] > 0 and "fewer than 10 subjects" in one["mae"]["note"]
+
+
+@pytest.mark.parametrize("people", [9, 10])
+def test_an_interval_takes_ten_subjects_however_many_scans_they_have(people):
+    rows = pd.concat([ages(scans=people), ages(scans=people, seed=1)])
+    rows["subject"] = [f"s{place % people}" for place in range(2 * people)]
+    mae = summarise(rows, "regression", [], TRAIN_AGE, seed=0)["age"]["mae"]
+    assert (mae["lower"] is None) == (people == 9) == ("note" in mae) and mae["value"] > 0
 
 
 def test_missing_predictions_are_left_out_and_told():
     rows = ages()
-    rows.loc[:1, "prediction"] = np.nan
+    rows.loc[:1, "prediction"] = [np.nan, np.inf]
     summary = summarise(rows, "regression", [], TRAIN_AGE, seed=0)
     assert summary["age"]["mae"]["n"] == 48
     assert summary["warnings"]["age"] == ["2 of 50 scans have no truth or no prediction and are not counted"]

@@ -4,9 +4,11 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
 import nibabel
 import numpy as np
 import pandas as pd
@@ -19,11 +21,86 @@ from tfmri.baselines.models import NAMES
 from tfmri.checks.finding import Finding, Harm
 from tfmri.checks.report import Report
 from tfmri.experiment.load import load_experiment
+from tfmri.images.prepare import prepare_files
+from tfmri.inference.model_file import add_to_model, carried_by
 from tfmri.runs.cohort import sides_of
 from tfmri.runs.directory import Run, baselines_of, find_run
 from tfmri.workflows.check import checked_at, write
 from tfmri.workflows.cohort import run_table
 from tfmri.workflows.risks import risks
+
+
+@pytest.fixture
+def with_model(trained):
+    """Makes a run `other`, as `first` but for its model, and gives the model; the run is taken away in the end."""
+    other = Path("runs/small/other")
+
+    def replaced(change: Callable) -> keras.Model:
+        shutil.copytree("runs/small/first", other)
+        shutil.rmtree(other / "evaluation", ignore_errors=True)
+        path = other / "fits" / "whole" / "model.keras"
+        model, carried = change(keras.models.load_model(path, compile=False)), carried_by(path)
+        model.save(path)
+        add_to_model(path, carried)
+        return model
+
+    yield replaced
+    shutil.rmtree(other)
+
+
+def metrics_json(name: str, place: str = "test") -> dict:
+    """metrics.json of a run, without numbers that JSON does not have; all that has no value says why."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in metrics.json")
+
+    path = Path(f"runs/small/{name}/evaluation/{place}/metrics.json")
+    found = json.loads(path.read_text(), parse_constant=refuse)
+    assert all(each["note"] for each in found["sex"].values() if None in (each["value"], each["lower"]))
+    return found
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_that_answers_no_number_has_no_results_and_says_so_everywhere(number, with_model, tmp_path):
+    def spoil(model):
+        model.set_weights([np.full_like(each, number) for each in model.get_weights()])
+        return model
+
+    with_model(spoil)
+    said = run("evaluate", "small/other")
+    assert "no scan has a prediction" in said and "4 of 4 scans have no truth or no prediction" in said
+    found = metrics_json("other")["sex"]["accuracy"]
+    assert (found["value"], found["n"], found["note"]) == (None, 0, "no scan has a prediction")
+    said += run("predict", "small/other", "00.nii.gz", "-o", str(tmp_path / "out.csv"), code=3)
+    (row,) = pd.read_csv(tmp_path / "out.csv").to_dict("records")
+    assert "0 of 1 scans predicted" in said and "the models answer no number" in row["error"]
+    run("evaluate", "small/first")
+    said += run("compare", "small/first", "small/other", code=2)
+    assert "no scan of test has a truth and a prediction in both" in said
+    assert "Warning" not in said and "Traceback" not in said
+
+
+def test_draws_with_dropout_have_a_spread_and_mirrored_scans_are_averaged(with_model):
+    model = with_model(lambda model: model)
+    results = Path("runs/small/other/evaluation/test")
+    tables = []
+    for options in (["--dropout-draws", "5"], ["--dropout-draws", "5"], ["--mirrored"]):
+        said = run("evaluate", "small/other", *options)
+        tables.append(pd.read_csv(results / "predictions.csv").set_index("path"))
+    draws, again, mirrored = tables
+    assert (draws["spread"] > 0).all() and draws["spread"].nunique() > 1 and "spread" not in mirrored
+    pd.testing.assert_frame_equal(draws, again)
+    assert "test split, each scan averaged with its mirror image" in said
+    assert metrics_json("other")["views"] == "each scan averaged with its mirror image"
+    preparation = carried_by(Path("runs/small/other/fits/whole/model.keras")).prepared.preparation
+    images = [prepare_files((Path(path),), None, preparation).image.astype(np.float32) for path in mirrored.index]
+    plain, flipped = (
+        keras.ops.softmax(model(np.stack(each), training=False)).numpy()[:, 0]
+        for each in (images, [image[::-1] for image in images])
+    )
+    np.testing.assert_allclose(draws["p_f"], plain, atol=1e-5)
+    np.testing.assert_allclose(mirrored["p_f"], (plain + flipped) / 2, atol=1e-5)
+    assert np.abs(plain - flipped).max() > 1e-4
 
 
 def test_new_scans_are_predicted_as_evaluation_predicts_them_and_bad_ones_stop_nobody(trained, tmp_path):
@@ -115,6 +192,10 @@ def test_other_people_are_evaluated_under_a_name_and_those_seen_in_training_are_
     results = Path("runs/small/first/evaluation/elsewhere")
     assert len(pd.read_csv(results / "predictions.csv")) == 7
     assert json.loads((results / "metrics.json").read_text())["sex"]["accuracy"]["n"] == 7
+    others.iloc[:1].to_csv(tmp_path / "others.csv", index=False)  # one person, of one class
+    said = run("evaluate", "small/first", *more[:3], "elsewhere")
+    assert "not defined on these scans: a class is missing" in said and "Warning" not in said
+    assert {metrics_json("first", "elsewhere")["sex"][name]["n"] for name in ("accuracy", "recall_f")} == {1}
     assert "cannot be the name" in run("evaluate", "small/first", *more[:3], "test", code=2)
     assert "without --labels" in run("evaluate", "small/first", "--name", "x", code=2)
 
@@ -160,7 +241,7 @@ def test_runs_are_compared_on_the_same_scans_and_with_their_settings(trained, tm
 def test_classical_models_stand_beside_the_network_on_the_same_split(trained):
     run("evaluate", "small/first")
     said = run("baseline", "small.yaml")
-    for words in ("trivial", "ridge", "random forest", "network: small/first", "Too few subjects to say"):
+    for words in ("trivial", "ridge", "random forest", "network: small/first", "cannot be said: no interval"):
         assert words in said
     first = find_run("small/first")
     sides = sides_of(run_table(first, load_experiment(first.experiment)), "sex")

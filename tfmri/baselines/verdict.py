@@ -53,7 +53,7 @@ def verdict(
     first, second = shared(classical[best], network, kind, classes)
     gap = differences(first, second, kind, classes, seed, resamples)[metric]
     if gap["lower"] is None or gap["upper"] is None or gap["difference"] is None:
-        return Verdict(f"Too few subjects to say whether the network is better than {best}.")
+        return Verdict(f"Whether the network is better than {best} cannot be said: {gap['note']}.")
     low, high = sorted((sign * gap["lower"], sign * gap["upper"]))
     interval = f"{IN_WORDS[metric]} differs by {gap['difference']:+.2f} [{gap['lower']:+.2f}, {gap['upper']:+.2f}]"
     if low > 0:

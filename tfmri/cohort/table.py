@@ -25,6 +25,7 @@ SPLITS = {  # canonical name -> spellings
 FIRST = ("subject", "session", "scan", "path", "site", "split")
 
 Classes = Mapping[str, Sequence[object]]  # canonical name -> spellings
+TOO_UNIFORM = frozenset({"constant_target", "one_class", "class_of_one"})  # problems of learning alone
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def read_labels(
     columns: Mapping[str, str] = {},
     where: str | None = None,
     images: Mapping[str, str] = {},
+    to_learn: bool = True,
 ) -> Cohort:
     """Reads a labels.csv (or .tsv): who was scanned, where the image is, and what is known of them.
 
@@ -100,6 +102,7 @@ def read_labels(
             tfmri's; a column that holds only numbers is compared as numbers.
         images: further columns that name an image in every row, other channels or masks, checked as `path` is; and of
             each, what to say where there is none.
+        to_learn: whether people are to be learnt from. Others may be one person, of one class or one age.
 
     Returns:
         the cohort. Rows without a target are left out, and noted. Paths are absolute; those in the file count from its
@@ -110,7 +113,9 @@ def read_labels(
         InputError: with every problem of the file.
     """
     inspection = inspect_labels(path, targets, columns, where, images)
-    problems = [problem for each in inspection.problems.values() for problem in each]
+    problems = [
+        problem for kind, each in inspection.problems.items() for problem in each if to_learn or kind not in TOO_UNIFORM
+    ]
     if problems or inspection.cohort is None:
         raise InputError(*problems)
     cohort = inspection.cohort

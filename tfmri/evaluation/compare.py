@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from tfmri.evaluation.conformal import one_a_subject
-from tfmri.evaluation.intervals import subject_weights
+from tfmri.evaluation.intervals import FEWEST, subject_weights
 from tfmri.evaluation.metrics import Kind, metrics_of
-from tfmri.evaluation.summary import usable
+from tfmri.evaluation.summary import NOBODY, UNDEFINED_LIMIT, usable
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ def shared(first: pd.DataFrame, second: pd.DataFrame, kind: Kind, classes: Seque
 
 def differences(
     first: pd.DataFrame, second: pd.DataFrame, kind: Kind, classes: Sequence[str], seed: int, resamples: int = 1000
-) -> dict[str, dict[str, float | None]]:
-    """{metric: {first, second, difference, lower, upper}}; difference is second minus first, None where undefined.
+) -> dict[str, dict[str, Any]]:
+    """{metric: {first, second, difference, lower, upper[, note]}}; difference is second minus first.
+
+    What does not exist is None, and `note` says why.
 
     Args:
         first: rows of predictions.csv (`shared`).
@@ -68,14 +70,24 @@ def differences(
     one, other = (metrics_of(rows, kind, classes) for rows in (first, second))
     weights = subject_weights(first["subject"], resamples, seed)
     values, drawn = (one(), other()), (one(weights=weights), other(weights=weights))
-    result = {}
+    few = first["subject"].nunique() < FEWEST
+    result: dict[str, dict[str, Any]] = {}
     for name in values[0]:
         draws = np.asarray(drawn[1][name] - drawn[0][name], float)
         known = draws[np.isfinite(draws)]
-        ends = np.quantile(known, [0.025, 0.975]) if len(known) > 0.9 * len(draws) else [np.nan, np.nan]
-        numbers = [values[0][name], values[1][name], values[1][name] - values[0][name], *ends]
-        shown = [float(each) if np.isfinite(each) else None for each in numbers]
+        numbers = [values[0][name], values[1][name], values[1][name] - values[0][name]]
+        undefined = len(known) < (1 - UNDEFINED_LIMIT) * len(draws)
+        ends = [np.nan, np.nan] if few or undefined else np.quantile(known, [0.025, 0.975])
+        shown = [float(each) if np.isfinite(each) else None for each in (*numbers, *ends)]
         result[name] = dict(zip(("first", "second", "difference", "lower", "upper"), shown, strict=True))
+        if not len(first):
+            result[name]["note"] = NOBODY
+        elif not np.isfinite(numbers[2]):
+            result[name]["note"] = "not defined: a class is missing, or truth or prediction is constant"
+        elif few:
+            result[name]["note"] = f"no interval: resamples of fewer than {FEWEST} subjects tell too little"
+        elif undefined:
+            result[name]["note"] = "no interval: not defined in too many of the resamples, too few subjects"
     return result
 
 

@@ -15,12 +15,12 @@ def ensemble(by_fit: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         One row a scan, in the order of its first row. `fit` is the one that predicted it, or 'ensemble'. NaN where a
-        fit's output is none.
+        fit's output is none, or infinite.
     """
     averaged = [f"p_{name}" for name in classes] or ["prediction"]
     groups = by_fit.groupby("scan", sort=False)
     result = by_fit.drop_duplicates("scan").set_index("scan", drop=False).rename_axis(None)
-    result[averaged] = groups[averaged].mean(skipna=False)
+    result[averaged] = groups[averaged].mean(skipna=False).replace([np.inf, -np.inf], np.nan)
     if classes:
         means = result[averaged].to_numpy(float)
         said = np.array(classes, object)[means.argmax(axis=1)]

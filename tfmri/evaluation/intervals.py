@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FEWEST = 10  # subjects; resamples of fewer vary too little: of the errors of 5, 95 % intervals hold the truth in 80 %
 BLOCK = 4_000_000  # weights given to the statistics at once, 32 MB; they hold several arrays of that size
 
 

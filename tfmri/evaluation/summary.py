@@ -4,6 +4,7 @@
      "groups": {target: {column: {group: {metric: {...}}}}},
      "adjustments": {target: {...}},   what was learnt on validation, and what it does here (`adjustments`)
      "fits": {target: {metric: {mean, sd, lowest, highest, fits}}},   of several fits: each one by itself
+     "views": "averaged with its mirror image",   where other looks at a scan were taken than the plain one
      "warnings": {target: [sentence, ...]}}
 
 `n` counts scans (of `recall_<class>`, those of the class), `subjects` whose they are. `trivial` is what the trivial
@@ -16,14 +17,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfmri.evaluation.intervals import Interval, percentile_intervals, perfect_score_bound
+from tfmri.evaluation.intervals import FEWEST, Interval, percentile_intervals, perfect_score_bound
 from tfmri.evaluation.metrics import LOWER_IS_BETTER, Kind, metrics_of
 from tfmri.evaluation.trivial import trivial_metrics
 
 SMALLEST_GROUP = 10  # scans; below it a group's metrics are not given
 UNDEFINED_LIMIT = 0.1  # share of resamples without a value, beyond which there is no interval
+NOBODY = "no scan has a prediction"
 HEADLINES = ("balanced_accuracy", "roc_auc", "mae", "pearson_r")
-RESERVED = frozenset({"groups", "warnings", "adjustments", "fits"})  # keys beside the targets, so no names of targets
+RESERVED = frozenset(
+    {"groups", "warnings", "adjustments", "fits", "views"}
+)  # keys beside the targets, so no names of targets
 UNITS = {"age": "years"}  # of targets whose unit the name says
 IN_WORDS = {
     "balanced_accuracy": "balanced accuracy",
@@ -75,9 +79,10 @@ def summarise(
 
 
 def usable(predictions: pd.DataFrame, kind: Kind, classes: Sequence[str]) -> pd.DataFrame:
-    """The rows that have a truth and a prediction (and, for classes, all probabilities)."""
+    """The rows that have a truth and a prediction (and, for classes, all probabilities), none of them infinite."""
     needed = ["truth", "prediction", *(f"p_{name}" for name in classes if kind == "classification")]
-    return predictions.dropna(subset=needed).reset_index(drop=True)
+    known = predictions[needed].replace([np.inf, -np.inf], np.nan).notna().all(axis=1)
+    return predictions[known].reset_index(drop=True)
 
 
 def headline(summary: Mapping[str, Any], best_reachable: Mapping[str, Mapping[str, float]] | None = None) -> str:
@@ -95,7 +100,7 @@ def headline(summary: Mapping[str, Any], best_reachable: Mapping[str, Mapping[st
             unit = f" ({UNITS[target]})" if target in UNITS and name == "mae" else ""
             count = f"n = {entry['n']}"
             if entry["subjects"] != entry["n"]:
-                count += f" scans of {entry['subjects']} subjects"
+                count += f" scans of {entry['subjects']} subject{'s' * (entry['subjects'] != 1)}"
             lines.append(
                 (
                     target,
@@ -166,15 +171,16 @@ def measure(
     }
     measured = {}
     for name, value in values.items():
-        lower, upper, note = _ends(float(value), intervals[name], shares.get(name, []))
         of_class = name.removeprefix("recall_")
+        people = subjects_of[of_class] if of_class != name else subjects
+        lower, upper, note = _ends(float(value), intervals[name], people, shares.get(name, []))
         measured[name] = {
             "value": _or_none(value),
             "lower": lower,
             "upper": upper,
             "trivial": _or_none(trivial[name]),
             "n": int((rows["truth"] == of_class).sum()) if of_class != name else len(rows),
-            "subjects": subjects_of[of_class] if of_class != name else subjects,
+            "subjects": people,
             **({"note": note} if note else {}),
         }
     return measured
@@ -188,10 +194,10 @@ def entry(values: np.ndarray, subjects: pd.Series, seed: int, resamples: int, sh
 
     people = subjects.nunique()
     if not people:
-        return {"value": None, "lower": None, "upper": None, "n": 0, "subjects": 0, "note": "no scan has a prediction"}
+        return {"value": None, "lower": None, "upper": None, "n": 0, "subjects": 0, "note": NOBODY}
     value = float(np.mean(values))
     interval = percentile_intervals(mean, subjects, seed, resamples)["mean"]
-    lower, upper, note = _ends(value, interval, [people] if share else [])
+    lower, upper, note = _ends(value, interval, people, [people] if share else [])
     counts = {"n": len(values), "subjects": people}
     return {"value": value, "lower": lower, "upper": upper, **counts, **({"note": note} if note else {})}
 
@@ -221,18 +227,25 @@ def spread_over_fits(by_fit: pd.DataFrame, kind: Kind, classes: Sequence[str]) -
     }
 
 
-def _ends(value: float, interval: Interval, counts: Sequence[int]) -> tuple[float | None, float | None, str]:
+def _ends(
+    value: float, interval: Interval, subjects: int, counts: Sequence[int]
+) -> tuple[float | None, float | None, str]:
     """Ends of the interval, or None and the reason; `counts` for metrics that are shares of subjects, else empty."""
+    if np.isnan(value) and not subjects:
+        return None, None, NOBODY
     if np.isnan(value):
         return None, None, "not defined on these scans: a class is missing, or truth or prediction is constant"
     if interval.undefined > UNDEFINED_LIMIT:
         return None, None, f"no interval: not defined in {interval.undefined:.0%} of the resamples, too few subjects"
-    if interval.upper - interval.lower > 1e-12:
-        return interval.lower, interval.upper, ""
-    if counts and value in (0, 1):
+    varies = interval.upper - interval.lower > 1e-12
+    if counts and value in (0, 1) and not varies:
         bound = perfect_score_bound(counts)
         ends = (bound, 1.0) if value == 1 else (0.0, 1 - bound)
         return *ends, "all subjects alike: the exact binomial interval, since every resample gives the same value"
+    if subjects < FEWEST:
+        return None, None, f"no interval: resamples of fewer than {FEWEST} subjects tell too little"
+    if varies:
+        return interval.lower, interval.upper, ""
     return None, None, "no interval: every resample gives the same value"
 
 

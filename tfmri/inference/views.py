@@ -30,7 +30,7 @@ class Views:
     @property
     def in_words(self) -> str:
         """What a person asked for; empty for the plain look alone."""
-        asked = ["averaged with its mirror image"] * self.mirrored
+        asked = ["each scan averaged with its mirror image"] * self.mirrored
         asked += [f"{self.dropout_draws} draws with dropout"] * bool(self.dropout_draws)
         return ", ".join(asked)
 

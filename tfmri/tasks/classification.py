@@ -96,7 +96,8 @@ class Classification(Task):
         """Columns `prediction`, the most probable class, and p_<class>, its probability."""
         from scipy.special import softmax
 
-        probability = softmax(np.asarray(output, float), axis=1)
+        with np.errstate(invalid="ignore"):  # infinite outputs have no softmax
+            probability = softmax(np.asarray(output, float), axis=1)
         table = pd.DataFrame(probability, columns=[f"p_{name}" for name in self.classes])
         table.insert(0, "prediction", np.array(self.classes, dtype=object)[probability.argmax(axis=1)])
         return table

@@ -127,7 +127,8 @@ class SoftLabels(Task):
         """Column `prediction`: the mean of the predicted distribution over the centres of the bins."""
         from scipy.special import softmax
 
-        return pd.DataFrame({"prediction": softmax(np.asarray(output, float), axis=1) @ self.centres})
+        with np.errstate(invalid="ignore"):  # infinite outputs have no softmax
+            return pd.DataFrame({"prediction": softmax(np.asarray(output, float), axis=1) @ self.centres})
 
     def metrics(self, truth: pd.Series, output: np.ndarray) -> dict[str, float]:
         """`mae` and `rmse`, in the target's unit."""

@@ -47,11 +47,11 @@ def labels_there(labels: str) -> Path | None:
     return path.absolute() if path.is_file() else None
 
 
-def read_cohort_of(experiment: Experiment, labels: Path) -> Cohort:
-    """The table of scans of an experiment, in its labels file."""
+def read_cohort_of(experiment: Experiment, labels: Path, to_learn: bool = True) -> Cohort:
+    """The table of scans of an experiment, in its labels file; `to_learn` as of `read_labels`."""
     targets = {name: target.classes for name, target in experiment.targets.items()}
     columns, images = image_columns(experiment)
-    return read_labels(labels, targets, columns, experiment.data.where, images)
+    return read_labels(labels, targets, columns, experiment.data.where, images, to_learn)
 
 
 def load_cohort(experiment: Experiment) -> tuple[Cohort, Path]:

@@ -49,6 +49,8 @@ def compare(runs: Sequence[Run], split: str, output: Path | None = None) -> str:
             raise InputError(Problem(where, found, advice="Compare runs of the same labels")) from error
         if one.empty:
             found = f"no scan of its {split} is in that of {first.label}"
+            if set(table["scan"]) & set(tables[0]["scan"]):
+                raise InputError(Problem(run.label, f"no scan of {split} has a truth and a prediction in both runs"))
             raise InputError(Problem(run.label, found, advice="Compare runs of the same split (split.seed)"))
         results.append(
             {
@@ -97,13 +99,13 @@ def _predictions(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _shown(first: Run, found: dict[str, Any], changes: dict[str, Any], split: str, runs: int) -> str:
-    rows: list[tuple[str, ...]] = [("", first.label, found["run"], "difference", "95 %")]
+    rows: list[tuple[str, ...]] = [("", first.label, found["run"], "difference", "95 %", "")]
     for name in (name for name in SHOWN if name in found["metrics"]):
         each = found["metrics"][name]
         ends = "-" if each["lower"] is None else f"[{each['lower']:+.3f}, {each['upper']:+.3f}]"
         numbers = ["-" if each[key] is None else f"{each[key]:.3f}" for key in ("first", "second")]
         gap = "-" if each["difference"] is None else f"{each['difference']:+.3f}"
-        rows.append((name.replace("_", " "), *numbers, gap, ends))
+        rows.append((name.replace("_", " "), *numbers, gap, ends, each.get("note", "")))
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     left = [

@@ -112,6 +112,8 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     if len(fits) > 1:
         summary["fits"] = {experiment.target: spread_over_fits(result.by_fit, kind, classes)}
     summary["warnings"][experiment.target] += warnings
+    if wanted.views != PLAIN:
+        summary["views"] = wanted.views.in_words
     folder = run.evaluation(wanted.place)
     write_csv(folder / "predictions.csv", predictions)
     if len(fits) > 1:
@@ -146,7 +148,8 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     scans = {str(scan): each for scan, each in zip(asked.table["scan"], asked.cached, strict=True) if each is not None}
     write_report(facts, scans)
     print(_whereabouts(run, folder))
-    print(f"\n{wanted.place if wanted.labels else f'{wanted.split} split'}")
+    looks = f", {wanted.views.in_words}" if wanted.views != PLAIN else ""
+    print(f"\n{wanted.place if wanted.labels else f'{wanted.split} split'}{looks}")
     print(headline(summary, best))
     if experiment.data.shuffle_labels and wanted.place == "test":  # on validation the best epoch was chosen
         against = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
@@ -191,7 +194,7 @@ def _asked(
     others = experiment.model_copy(
         update={"data": experiment.data.model_copy(update={"labels": wanted.labels, "where": None})}
     )
-    cohort = read_cohort_of(others, labels_file(wanted.labels))
+    cohort = read_cohort_of(others, labels_file(wanted.labels), to_learn=False)
     for note in cohort.notes:
         print(f"note: {note}")
     prepared = prepare(cohort.table, others)

@@ -84,6 +84,10 @@ def predict(source: str, scans: Sequence[str], output: Path, workers: int | None
         advice = "Name another file, or move it away"
         raise InputError(Problem(str(output), "this file is there, and not of predictions", advice=advice))
     table = _predictions(members, wanted, workers or processors())
+    nothing = table["prediction"].isna() & (table["error"] == "")
+    table.loc[nothing, "error"] = [f"{path}: the models answer no number" for path in table.loc[nothing, "path"]]
+    for error in table.loc[nothing, "error"]:
+        print(f"tfmri: {error}", file=sys.stderr)
     strange = int((table["warnings"] != "").sum())
     table["warnings"] = _with_repeats(table["warnings"], wanted)
     table = apply(table, adjustments) if adjustments else table
