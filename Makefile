@@ -6,21 +6,19 @@
 #   ARGS=     whatever else the command takes                      make train EXP=sex_clf ARGS="--set training.epochs=3"
 #   EXTRAS=   gpu: the CUDA libraries too; .venv remembers it      make setup EXTRAS=gpu
 #   PYTHON=   what .venv is made with, 3.11 to 3.13; to change it later, `make clean` first
-#   HOST=     the cluster's login node, user@host; JUMP= the host to go through, if any; PORT= where HOST's sshd listens
-#   REMOTE=   the code's folder there, below the home folder or absolute [tfmri]; REMOTE_RUNS= its runs [REMOTE/runs]
-#   WEIGHTS=  1: `make sync` fetches models and checkpoints too
+#   SITE=     the cluster, a file of sge/sites/ [comic]            make push SITE=myriad
+#   WEIGHTS=  1: `make sync` fetches models and checkpoints too; WATCH=60: again each minute, until Ctrl-C
 #   BOARD=    the port of `make tensorboard`, on this machine only [6006]
 #
-# What is always the same for you (HOST, JUMP, PYTHON...) can stand in sge/site.mk as lines `NAME = value`; git ignores it.
+# What is always the same for you can stand in sge/user.mk as lines `NAME = value`, which git ignores: PYTHON, SITE, and of
+# the cluster LOGIN (your name there); HOST, JUMP, PORT, REMOTE (the folder of the code there), REMOTE_RUNS, SSH_CONFIG
+# where they differ from the site's.
 # make says 2 for every failure; a script that wants the program's own exit codes calls .venv/bin/tfmri.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-HOST := # some shells export a HOST that means this machine
--include sge/site.mk
+-include sge/user.mk
 
-REMOTE ?= tfmri
-REMOTE_RUNS ?= $(REMOTE)/runs
 BOARD ?= 6006
 RUNS := $(or $(TFMRI_RUNS),runs)
 EXTRAS ?= $(patsubst .venv/installed-%,%,$(wildcard .venv/installed-*))
@@ -31,7 +29,6 @@ INSTALLED := .venv/installed$(EXTRAS:%=-%)
 need = $(if $(filter $3,$(MAKECMDGOALS)),$(if $(strip $($1)),,\
     $(error $1= is missing, for example: make $(firstword $(filter $3,$(MAKECMDGOALS))) $1=$2)))
 $(call need,EXP,sex_clf,train prepare preview check $(if $(RUN),,evaluate))
-$(call need,HOST,you@login.cluster,push sync)
 $(call need,BENCH,throughput,bench)
 
 experiment = '$(EXP)'$(if $(LABELS), --set 'data.labels=$(LABELS)')
@@ -96,21 +93,13 @@ tensorboard: $(INSTALLED)  ## serve the curves of all runs, or of RUN, to a brow
 ##  The cluster
 
 .PHONY: push sync
-remote = rsync --recursive --links --times --compress --protect-args \
-	--rsh='ssh$(PORT:%= -p %)$(JUMP:%= -J %)$(SSH_OPTIONS:%= %)'
+site = $(SITE:%=--site '%')
 
-push:  ## copy the code to REMOTE on HOST: nothing that git ignores, and nothing is deleted there
-	@! git rev-parse --verify --quiet HEAD > /dev/null || \
-	    { mkdir -p .revision && git rev-parse HEAD > .revision/commit && git diff HEAD > .revision/uncommitted.diff; }
-	$(remote) --executability --exclude=.git --include='/.revision/***' --filter=':- .gitignore' --info=stats1 $(ARGS) \
-	    ./ '$(HOST):$(REMOTE)/'
-	@echo "There:  cd $(REMOTE) && make setup EXTRAS=gpu && qsub -l tmem=16G,h_rt=12:0:0,gpu=true sge/train.sh sex_clf"
+push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, and nothing is deleted there
+	.venv/bin/tfmri push $(site) $(ARGS)
 
-# --inplace: TensorBoard goes on reading the file that it opened, and sees nothing of one that took its place.
-sync:  ## fetch logs and results of the runs on HOST (WEIGHTS=1: models too): nothing is deleted here
-	@mkdir -p '$(RUNS)'
-	$(remote) --inplace --safe-links --exclude='.writing-*' \
-	    $(if $(WEIGHTS),,--exclude=checkpoints/ --exclude='*.keras') --info=stats1 $(ARGS) '$(HOST):$(REMOTE_RUNS)/' '$(RUNS)/'
+sync: $(INSTALLED)  ## fetch curves, results and job logs from the cluster, of RUN or of all: nothing is deleted here
+	.venv/bin/tfmri sync $(site) $(if $(RUN),--run '$(RUN)') $(if $(WEIGHTS),--weights) $(WATCH:%=--watch %) $(ARGS)
 
 ##  Working on tfmri
 

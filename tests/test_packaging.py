@@ -159,6 +159,11 @@ def test_help_lists_every_target():
         ),
         (["evaluate", "EXP=sex_clf"], ["tfmri evaluate 'sex_clf/latest'"]),
         (["prepare", "EXP=sex_clf"], ["tfmri prepare 'sex_clf'"]),
+        (["push", "SITE=myriad", "ARGS=--data scans"], ["tfmri push --site 'myriad' --data scans"]),
+        (
+            ["sync", "SITE=comic", "RUN=sex_clf/first run", "WEIGHTS=1", "WATCH=60"],
+            ["tfmri sync --site 'comic' --run 'sex_clf/first run' --weights --watch 60"],
+        ),
     ],
 )
 def test_targets_run_the_command_of_their_name(arguments: list[str], commands: list[str]):
@@ -170,10 +175,10 @@ def test_targets_run_the_command_of_their_name(arguments: list[str], commands: l
 
 @pytest.mark.parametrize(
     ("target", "variable"),
-    [("train", "EXP"), ("prepare", "EXP"), ("evaluate", "EXP"), ("push", "HOST"), ("sync", "HOST")],
+    [("train", "EXP"), ("prepare", "EXP"), ("evaluate", "EXP"), ("bench", "BENCH")],
 )
 def test_a_missing_variable_is_said_in_one_sentence(target: str, variable: str, tmp_path: Path):
-    (tmp_path / "Makefile").write_bytes((PROJECT / "Makefile").read_bytes())  # away from anyone's own sge/site.mk
+    (tmp_path / "Makefile").write_bytes((PROJECT / "Makefile").read_bytes())  # away from anyone's own sge/user.mk
     done = make(target, folder=tmp_path)
     assert done.returncode != 0
     assert done.stdout == ""

@@ -1,149 +1,110 @@
-"""`make push` and `make sync` against two real ssh servers on this machine, one of them the way to the other."""
+"""`tfmri push` and `tfmri sync` against two real ssh servers on this machine, one of them the way to the other."""
 
-import getpass
+import json
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
-
-PROJECT = Path(__file__).parents[2]
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-MISSING = [name for name in ("make", "rsync", "ssh", "ssh-keygen") if not shutil.which(name)] + ["sshd"] * (not SSHD)
+from two_hosts import (
+    MISSING,
+    PROGRAM,
+    USER,
+    Hosts,
+    Site,
+    ctrl_c,
+    free_port,
+    new_key,
+    site_of,
+    start_server,
+    two_hosts,
+    write,
+)
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
+RUN = "runs/sex_clf/first run"
+EVENTS = f"{RUN}/fits/whole/logs/train/events.out.tfevents.1"
 
 
-@dataclass(frozen=True)
-class Server:
-    port: int
-    process: subprocess.Popen
-    log: Path
-
-
-def start_server(directory: Path, name: str, authorized_key: Path) -> Server:
-    """An sshd of our own on the loopback interface: own host key, own port, one key allowed in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    host_key, config, log = directory / f"{name}_key", directory / f"{name}_config", directory / f"{name}.log"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
-    config.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {host_key}\nAuthorizedKeysFile {authorized_key}.pub\nPidFile none\n"
-        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd started by root insists on it
-    process = subprocess.Popen([str(SSHD), "-D", "-f", config, "-E", log])
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return Server(port, process, log)
-        time.sleep(0.1)
-    process.kill()
-    raise RuntimeError(f"sshd did not start: {log.read_text() if log.exists() else 'no log'}")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A checkout at home and a folder on the 'cluster', both with blanks in their paths."""
-
-    home: Path
-    cluster: Path
-    jump_log: Path
-
-    def make(self, *arguments: str) -> subprocess.CompletedProcess:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-        command = ["make", "--no-print-directory", *arguments]
-        return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, timeout=60)
-
-    def succeed(self, *arguments: str) -> None:
-        done = self.make(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with two_hosts(tmp_path_factory.mktemp("hosts")) as hosts:
+        yield hosts
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    servers: list[Server] = []
-    try:
-        for name in ("login", "jump"):
-            servers.append(start_server(tmp_path, name, key))
-        login, jump = servers
-        known_hosts, ssh_config = tmp_path / "known_hosts", tmp_path / "ssh_config"
-        known_hosts.write_text(
-            f"[127.0.0.1]:{login.port} {(tmp_path / 'login_key.pub').read_text()}"
-            f"[127.0.0.1]:{jump.port} {(tmp_path / 'jump_key.pub').read_text()}"
-        )
-        ssh_config.write_text(
-            f"IdentityFile {key}\nIdentitiesOnly yes\nUserKnownHostsFile {known_hosts}\nBatchMode yes\n"
-            "StrictHostKeyChecking yes\n"
-        )
-        home, cluster = tmp_path / "at home" / "my code", tmp_path / "project space" / "tfmri code"
-        cluster.parent.mkdir()
-        home.mkdir(parents=True)
-        shutil.copy(PROJECT / "Makefile", home)
-        shutil.copy(PROJECT / ".gitignore", home)
-        shutil.copytree(PROJECT / "sge", home / "sge")
-        user = getpass.getuser()
-        (home / "sge" / "site.mk").write_text(
-            f"HOST = {user}@127.0.0.1\nPORT = {login.port}\nJUMP = {user}@127.0.0.1:{jump.port}\n"
-            f"REMOTE = {cluster}\nSSH_OPTIONS = -F {ssh_config}\n"
-        )
-        yield Site(home, cluster, jump.log)
-    finally:
-        for server in servers:
-            server.process.terminate()
-            server.process.wait(10)
+def site(hosts: Hosts, tmp_path: Path) -> Iterator[Site]:
+    with site_of(hosts, tmp_path) as site:
+        yield site
 
 
-def write(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+def began(run: Path, when: str = "2026-11-01T10:00:00+00:00", host: str = "node1") -> Path:
+    """A run that began there and then."""
+    write(run / "provenance.json", json.dumps({"started": when, "host": host}))
+    return run
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+
+
+# Code and data there
 
 
 def test_push_copies_the_code_and_nothing_else(site: Site):
-    for name in ("tfmri/images/read.py", "experiments/my own.yaml", "it's a file.txt", "-n.txt"):
+    names = (
+        "tfmri/images/read.py",
+        "experiments/my own.yaml",
+        "it's a file.txt",
+        "-n.txt",
+        "#a.txt",
+        "größe\nzwei.txt",
+    )
+    for name in names:
         write(site.home / name)
-    ignored = (".venv/bin/python", "runs/a/b/history.csv", "cache/x.npy", "data/demo/labels.csv", ".git/config")
+    ignored = (".venv/bin/python", "runs/a/b/history.csv", "cache/x.npy", "data/demo/labels.csv")
     for name in (*ignored, "tfmri/__pycache__/read.pyc"):
         write(site.home / name)
 
-    site.succeed("push")
+    said = site.tfmri("push")
 
-    assert "Accepted publickey" in site.jump_log.read_text()
-    there = {str(path.relative_to(site.cluster)) for path in site.cluster.rglob("*") if path.is_file()}
-    assert {"Makefile", "tfmri/images/read.py", "experiments/my own.yaml", "it's a file.txt", "-n.txt"} <= there
-    assert not there & {*ignored, "tfmri/__pycache__/read.pyc", "sge/site.mk"}
+    assert {"Makefile", *names} <= files(site.cluster)
+    assert not files(site.cluster) & {*ignored, "tfmri/__pycache__/read.pyc", "sge/user.mk"}
     assert os.access(site.cluster / "sge/train.sh", os.X_OK)
     assert (site.cluster / "sge/logs").is_dir(), "Grid Engine needs the folder of its logs to be there"
+    assert f"ssh -J {USER}@127.0.0.1:{site.hosts.jump.port} -p {site.hosts.login.port} {USER}@127.0.0.1" in said
+    assert "make setup EXTRAS=gpu" in said and "qsub -l tmem=16G -l h_rt=12:00:00 -l gpu=true sge/train.sh" in said
 
 
-def test_what_is_pushed_says_which_commit_it_is(site: Site):
+def test_what_is_pushed_is_what_git_would_take_and_says_which_commit_it_is(site: Site):
     write(site.home / "tfmri" / "a.py", "first\n")
+    write(site.home / "gone.txt")
+    write(site.home / "cache" / "kept.txt")
     git = ["git", "-C", str(site.home), "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+    for arguments in (["init", "-q"], ["add", "-A"], ["add", "-f", "cache/kept.txt"], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *arguments], check=True)
     write(site.home / "tfmri" / "a.py", "second\n")
-    site.succeed("push")
+    write(site.home / "new.yaml")
+    (site.home / "gone.txt").unlink()
+    site.tfmri("push")
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
     assert (site.cluster / ".revision" / "commit").read_text() == commit
     assert "+second" in (site.cluster / ".revision" / "uncommitted.diff").read_text()
+    assert {"cache/kept.txt", "new.yaml"} <= files(site.cluster)
+    assert not [name for name in files(site.cluster) if name.startswith((".git/", "gone"))]
 
 
 def test_a_second_push_brings_changes_and_leaves_what_was_made_there(site: Site):
     write(site.home / "tfmri/cli.py", "first")
-    site.succeed("push")
+    site.tfmri("push")
     made_there = [
         site.cluster / name for name in ("runs/sex_clf/1/history.csv", ".venv/x", "cache/y.npy", "labels.csv")
     ]
@@ -152,19 +113,39 @@ def test_a_second_push_brings_changes_and_leaves_what_was_made_there(site: Site)
     write(site.home / "tfmri/cli.py", "second")
     write(site.home / "runs/sex_clf/1/history.csv", "another run of the same name")
 
-    site.succeed("push")
+    site.tfmri("push")
 
     assert (site.cluster / "tfmri/cli.py").read_text() == "second"
     assert [path.read_text() for path in made_there] == ["made there"] * 4
 
 
+def test_data_go_with_the_code_when_they_are_named(site: Site):
+    scans = site.home.parent / "scans of 'north'"
+    write(scans / "labels.csv", "subject,path\ns1,-s1.nii.gz\n")
+    write(scans / "-s1.nii.gz", "a scan")
+    write(site.home.parent / "disk" / "s2.nii.gz", "another")
+    (scans / "s2.nii.gz").symlink_to(site.home.parent / "disk" / "s2.nii.gz")
+    write(site.home / "data" / "mine" / "labels.csv", "mine")
+
+    said = site.tfmri("push", "--data", str(scans), "--data", "data/mine")
+
+    there = site.cluster / "data" / "scans of 'north'"
+    assert files(there) == {"labels.csv", "-s1.nii.gz", "s2.nii.gz"}
+    assert not (there / "s2.nii.gz").is_symlink() and (there / "s2.nii.gz").read_text() == "another"
+    assert (site.cluster / "data" / "mine" / "labels.csv").read_text() == "mine"
+    assert """--set data.labels='data/scans of '"'"'north'"'"'/labels.csv'""" in said
+    assert "no such file or folder" in site.tfmri("push", "--data", "nowhere", code=2)
+
+
+# Results home
+
+
 def test_a_growing_event_file_grows_at_home_in_the_file_that_a_reader_has_open(site: Site):
-    name = "runs/sex_clf/first run/fits/whole/logs/train/events.out.tfevents.1"
-    far = site.cluster / name
+    far = site.cluster / EVENTS
     far.parent.mkdir(parents=True)
     far.write_bytes(os.urandom(100_000))
-    site.succeed("sync")
-    near = site.home / name
+    site.tfmri("sync")
+    near = site.home / EVENTS
     inode = near.stat().st_ino
 
     with near.open("rb") as reader:
@@ -172,36 +153,302 @@ def test_a_growing_event_file_grows_at_home_in_the_file_that_a_reader_has_open(s
         more = os.urandom(50_000)
         with far.open("ab") as writer:
             writer.write(more)
-        site.succeed("sync")
+        site.tfmri("sync")
         assert reader.read() == more
     assert near.stat().st_ino == inode
     assert near.read_bytes() == far.read_bytes()
 
 
-def test_sync_fetches_results_and_deletes_nothing(site: Site):
-    run = site.cluster / "runs/sex_clf/1"
-    results = ("evaluation/test/metrics.json", 'evaluation/test/it\'s "quoted".png', "fits/whole/history.csv", "-rf")
-    weights = ("fits/whole/checkpoints/state.npz", "fits/whole/model.keras")
-    for name in (*results, *weights, "fits/whole/.writing-k2-history.csv"):
+def test_a_result_that_a_reader_has_open_stays_whole_while_a_newer_one_comes(site: Site):
+    far = write(site.cluster / RUN / "fits/whole/history.csv", "epoch\n1\n")
+    site.tfmri("sync")
+    with (site.home / RUN / "fits/whole/history.csv").open() as reader:
+        far.write_text("epoch\n1\n2\n")
+        site.tfmri("sync")
+        assert reader.read() == "epoch\n1\n"
+    assert (site.home / RUN / "fits/whole/history.csv").read_text() == "epoch\n1\n2\n"
+
+
+def test_sync_fetches_what_one_looks_at_and_deletes_nothing(site: Site):
+    run = began(site.cluster / RUN)
+    looked_at = (
+        "experiment.yaml",
+        "warnings.log",
+        "scans.csv",
+        "fits/whole/history.csv",
+        "fits/whole/learning_curves.png",
+        "fits/whole/logs/validation/events.out.tfevents.2",
+        "evaluation/test/metrics.json",
+        "evaluation/test/report.html",
+        'evaluation/test/it\'s "quoted" größe\nzwei.png',
+        "evaluation/test/-rf.csv",
+        "evaluation/test/explain/maps/s1.nii.gz",
+    )
+    rest = (
+        "fits/whole/checkpoints/state.npz",
+        "fits/whole/checkpoints/a.json",
+        "fits/whole/model.keras",
+        "export/x.pb",
+    )
+    hidden = ("fits/whole/.writing-k2-history.csv", "fits/whole/.lock")
+    for name in (*looked_at, *rest, *hidden):
         write(run / name)
-    (run.parent / "latest").symlink_to("1")
-    (run.parent / "elsewhere").symlink_to("/etc")
+    (run.parent / "latest").symlink_to(run.name)
+    write(site.cluster / "sge/logs/tfmri_train.o17", "epoch 1")
     own = write(site.home / "runs/age_reg/2/history.csv", "made at home")
+    write(site.home / RUN / "notes.txt", "mine")
 
-    site.succeed("sync")
+    said = site.tfmri("sync")
 
-    here = site.home / "runs/sex_clf"
-    fetched = {str(path.relative_to(here / "1")) for path in (here / "1").rglob("*") if path.is_file()}
-    assert fetched == set(results)
-    assert (here / "latest").readlink() == Path("1")
-    assert not (here / "elsewhere").is_symlink(), "a link that leaves the runs must not come home"
+    assert files(site.home / RUN) == {*looked_at, "provenance.json", "notes.txt"}
+    assert not (site.home / RUN / "export").exists()
+    assert (site.home / "runs/sex_clf/latest").readlink() == Path(run.name)
+    assert (site.home / "sge/logs/tfmri_train.o17").read_text() == "epoch 1"
     assert own.read_text() == "made at home"
+    assert "13 files" in said
 
-    site.succeed("sync", "WEIGHTS=1")
-    assert all((here / "1" / name).is_file() for name in weights)
+    site.tfmri("sync", "--weights")
+    assert files(site.home / RUN) == {*looked_at, *rest, "provenance.json", "notes.txt"}
+    assert "0 files" in site.tfmri("sync", "--weights")
 
 
-def test_a_host_that_cannot_be_reached_is_a_failure(site: Site):
-    done = site.make("sync", "JUMP=127.0.0.1:1")
-    assert done.returncode != 0
-    assert "127.0.0.1 port 1" in done.stderr
+def test_one_run_can_be_fetched_alone(site: Site):
+    for name in ("sex_clf/first [a]*", "sex_clf/first b", "age_reg/1"):
+        write(began(site.cluster / "runs" / name) / "experiment.yaml")
+    (site.cluster / "runs/sex_clf/latest").symlink_to("first [a]*")
+    site.tfmri("sync", "--run", "sex_clf/latest")
+    fetched = {f"sex_clf/first [a]*/{name}" for name in ("provenance.json", "experiment.yaml")}
+    assert files(site.home / "runs") == {*fetched, "sex_clf/latest"}
+    site.tfmri("sync", "--run", "age_reg/1")
+    assert (site.home / "runs/age_reg/1/experiment.yaml").exists()
+    said = site.tfmri("sync", "--run", "age_reg/2", code=2)
+    assert "no run of that name" in said and "Did you mean 'age_reg/1'" in said
+
+
+def test_a_run_of_this_machine_is_not_overwritten_by_one_of_its_name(site: Site):
+    write(began(site.cluster / "runs/sex_clf/first") / "history.csv", "theirs")
+    write(began(site.cluster / "runs/sex_clf/second") / "history.csv", "theirs")
+    (site.cluster / "runs/sex_clf/latest").symlink_to("second")
+    write(began(site.home / "runs/sex_clf/first", "2026-11-02T10:00:00+00:00", "laptop") / "history.csv", "ours")
+    (site.home / "runs/sex_clf/latest").symlink_to("first")
+    said = site.tfmri("sync")
+    assert "left out, since another run is here under its name: sex_clf/first" in said
+    assert (site.home / "runs/sex_clf/first/history.csv").read_text() == "ours"
+    assert (site.home / "runs/sex_clf/second/history.csv").read_text() == "theirs"
+    assert (site.home / "runs/sex_clf/latest").readlink() == Path("first"), "it was worked on here"
+
+
+def test_nothing_from_there_gets_out_of_the_runs(site: Site):
+    run = began(site.cluster / RUN)
+    outside = write(site.home.parent / "outside" / "history.csv", "mine")
+    write(site.cluster / "elsewhere" / "secret.csv", "secret")
+    for name, target in {
+        "etc": "/etc",
+        "up": "../../../..",
+        "twisted": "fits/../../../../elsewhere",
+        "door": str(outside.parent),
+        "history.csv": str(outside),
+        "secret.csv": "../../../elsewhere/secret.csv",
+    }.items():
+        (run / name).symlink_to(target)
+    os.mkfifo(run / "pipe.csv")
+    for name in ("..hidden.csv", "$(touch x).csv", "`touch y`.csv", ";touch z.csv", "a\\..\\b.csv", "\x1b[31m.csv"):
+        write(run / name)
+    before = files(site.home.parent / "outside")
+
+    said = site.tfmri("sync", "--weights")
+
+    assert not [path for path in (site.home / "runs").rglob("*") if path.is_symlink()]
+    assert {"$(touch x).csv", "`touch y`.csv", ";touch z.csv", "a\\..\\b.csv", "\x1b[31m.csv"} <= files(site.home / RUN)
+    assert "left out, links to elsewhere there" in said and "\x1b" not in said
+    # what was a link there is a folder and a file now: they must not be written through a link of ours
+    for name in ("door", "history.csv"):
+        (run / name).unlink()
+    write(run / "door" / "history.csv", "theirs")
+    write(run / "history.csv", "theirs")
+    (site.home / RUN / "history.csv").symlink_to(outside)
+    (site.home / "runs" / "linked").symlink_to(outside.parent)
+    write(began(site.cluster / "runs" / "linked" / "1") / "history.csv", "theirs")
+    assert "left out, since a link is here under its name: linked/1" in site.tfmri("sync")
+    assert outside.read_text() == "mine" and files(site.home.parent / "outside") == before
+    assert not {"x", "y", "z"} & (files(site.home) | files(site.cluster))
+
+
+def test_an_interrupted_transfer_goes_on_where_it_stopped(site: Site):
+    """A model and an event file of 12 MB at 6 MB a second: Ctrl-C, then a connection that is cut, then to the end."""
+    model, events = site.cluster / RUN / "fits/whole/model.keras", site.cluster / EVENTS
+    for path in (model, events):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(8_000_000))
+
+    process = site.start("sync", "--weights", "--bwlimit", "6m")
+    until(process, lambda: begun(site.home / EVENTS, 1_000_000))
+    said = ctrl_c(process)
+    assert process.returncode == 130 and "goes on from there" in said and "Traceback" not in said
+    came = (site.home / EVENTS).stat().st_size
+    assert 0 < came < 8_000_000
+
+    process = site.start("sync", "--weights", "--bwlimit", "6m")
+    part = site.home / RUN / "fits/whole"
+    until(process, lambda: any(begun(path, 1_000_000) for path in part.glob(".model.keras.*")))
+    site.hosts.jump.end_sessions()  # as when a network goes
+    said = "".join(process.communicate(timeout=60))
+    assert process.returncode == 2 and "the connection was lost" in said and "goes on where" in said
+    assert not (part / "model.keras").exists(), "half a model is none"
+    assert begun(part / ".rsync-partial" / "model.keras", 500_000)
+
+    said = site.tfmri("sync", "--weights")
+    assert (site.home / EVENTS).read_bytes() == events.read_bytes()
+    assert (part / "model.keras").read_bytes() == model.read_bytes()
+    assert not (part / ".rsync-partial").exists()
+    assert float(said.split(" MB")[0].split()[-1]) < 7.9, "what had come was fetched again"
+
+
+def begun(path: Path, least: int) -> bool:
+    return path.exists() and path.stat().st_size > least
+
+
+def until(process: subprocess.Popen, condition: Callable[[], bool]) -> None:
+    """Waits for it to happen while the process runs."""
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_watching_goes_on_until_ctrl_c_also_when_a_round_fails(site: Site):
+    process = site.start("sync", "--watch", "1")
+    assert process.stdout is not None and process.stderr is not None
+    assert "no such folder" in process.stderr.readline()
+    write(site.cluster / RUN / "experiment.yaml", "seed: 0")
+    waited(process.stdout, "1 file,")
+    write(site.cluster / RUN / "experiment.yaml", "seed: 0  # again")
+    waited(process.stdout, "1 file,")
+    waited(process.stdout, "0 files,")
+    assert "Traceback" not in ctrl_c(process)
+    assert process.returncode in (0, 130)
+    assert (site.home / RUN / "experiment.yaml").read_text() == "seed: 0  # again"
+
+
+def waited(lines: IO[str], words: str) -> None:
+    """Reads on until a line holds these words."""
+    assert any(words in line for line in lines), "it ended before it said so"
+
+
+# The way there
+
+
+def test_each_host_is_logged_in_to_once(site: Site):
+    write(site.cluster / RUN / "experiment.yaml")
+    before = (site.hosts.login.logins, site.hosts.jump.logins)
+    site.tfmri("push")
+    site.tfmri("sync")
+    site.tfmri("sync")
+    assert (site.hosts.login.logins, site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
+    folder = site.sockets / "tfmri"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len([path for path in folder.iterdir() if path.is_socket()]) == 2
+
+
+def test_ones_own_settings_of_ssh_hold(site: Site):
+    """Names of one's own for the hosts, and one's own way of sharing connections."""
+    sockets = site.sockets / "mine"
+    sockets.mkdir(mode=0o700)
+    site.ssh_settings(
+        f"Host big\n  HostName 127.0.0.1\n  Port {site.hosts.login.port}\n  ProxyJump door",
+        f"Host door\n  HostName 127.0.0.1\n  Port {site.hosts.jump.port}",
+        f"Host *\n  User {USER}\n  ControlPath {sockets}/%C",
+    )
+    settings = (site.home / "sge/user.mk").read_text().splitlines()
+    own = [line for line in settings if line.startswith(("REMOTE", "SSH_CONFIG"))]
+    (site.home / "sge/user.mk").write_text("\n".join([*own, "HOST = big", "JUMP ="]) + "\n")
+    before = (site.hosts.login.logins, site.hosts.jump.logins)
+    site.tfmri("push")
+    site.tfmri("push")
+    assert (site.hosts.login.logins, site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
+    for path in sockets.iterdir():
+        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=True)
+
+
+def test_a_folder_of_sockets_that_others_can_enter_is_refused(site: Site):
+    (site.sockets / "tfmri").mkdir(mode=0o755)
+    assert "not yours alone" in site.tfmri("push", code=2)
+
+
+def said_of(site: Site, *sentences: str, command: str = "sync") -> None:
+    """The command fails with one sentence that holds these words."""
+    said = site.tfmri(command, code=2)
+    for words in sentences:
+        assert words in said, said
+    assert said.startswith("tfmri: ") and len(said.splitlines()) == 1 and "Traceback" not in said
+
+
+def test_a_host_that_cannot_be_reached_is_told_with_what_to_do(site: Site):
+    jump = f"{USER}@127.0.0.1:{site.hosts.jump.port}"
+    site.settings(JUMP="nobody.invalid")
+    said_of(site, "nobody.invalid: no host of that name is known here", "VPN")
+    site.settings(JUMP="", HOST="nobody.invalid")
+    said_of(site, "nobody.invalid: no host of that name is known here", "VPN")
+    site.settings(JUMP=f"{USER}@127.0.0.1:{free_port()}")
+    said_of(site, "refuses the connection", "VPN")
+    site.settings(JUMP=jump, PORT=str(free_port()))
+    said_of(site, f"{jump}, on the way, does not reach it", "PORT")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.ssh_settings("ConnectTimeout 1")
+        site.settings(JUMP="", PORT=str(silent.getsockname()[1]))
+        said_of(site, "does not answer", "VPN")
+
+
+def test_keys_that_do_not_fit_are_told_with_what_to_do(site: Site, tmp_path: Path):
+    site.ssh_settings(f"IdentityFile {new_key(tmp_path / 'another')}")
+    site.ssh_config.write_text(site.ssh_config.read_text().replace(f"IdentityFile {site.hosts.key}\n", ""))
+    said_of(site, "does not let you in", "ssh-copy-id", "LOGIN")
+    site.ssh_settings()
+    right = site.known_hosts.read_text()
+    site.known_hosts.write_text("")
+    said_of(site, "does not know its key yet", f"ssh {USER}@127.0.0.1:{site.hosts.jump.port}")
+    wrong = (tmp_path / "another.pub").read_text()
+    site.known_hosts.write_text(right.splitlines()[1] + "\n" + f"[127.0.0.1]:{site.hosts.login.port} {wrong}")
+    said_of(site, "its key is not the one it had before", "ssh-keygen -f", "-R")
+
+
+def test_what_is_missing_there_is_told_with_what_to_do(site: Site, tmp_path: Path):
+    said_of(site, "there is no such folder there", "tfmri push")
+    site.cluster.mkdir()
+    said_of(site, "there are no runs yet")
+    write(site.cluster / "runs")
+    said_of(site, "there are no runs yet")
+    site.settings(REMOTE=f"{site.cluster}/runs/code")
+    said_of(site, "the folder cannot be made", "REMOTE", command="push")
+
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "mkdir"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    bare = start_server(tmp_path, "bare", site.hosts.key, f"SetEnv PATH={programs}")
+    try:
+        site.known_hosts.write_text(site.known_hosts.read_text() + f"[127.0.0.1]:{bare.port} {bare.public_key}")
+        site.settings(PORT=str(bare.port))
+        said_of(site, "the program rsync is not found there")
+    finally:
+        bare.process.terminate()
+        bare.process.wait(10)
+    environment = site.environment | {"PATH": str(programs)}
+    done = subprocess.run([*PROGRAM, "sync"], cwd=site.home, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "not installed here" in done.stderr and "apt install" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
+@pytest.mark.parametrize("where", ["there", "here"])
+def test_a_full_disk_is_told_and_what_came_is_kept(site: Site, where: str):
+    disk = site.cluster if where == "there" else site.home / "runs"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    try:
+        if where == "there":
+            (site.home / "big.txt").write_bytes(os.urandom(3_000_000))
+            said_of(site, f"{USER}@127.0.0.1: no space is left on the disk", "quota", command="push")
+        else:
+            write(site.cluster / RUN / "a.csv").write_bytes(os.urandom(3_000_000))
+            said_of(site, "this machine: no space is left on the disk")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -46,8 +46,10 @@ def main() -> None:
         predict,
         prepare,
         preview,
+        push,
         runs,
         submit,
+        sync,
         train,
     )
 

@@ -4,7 +4,7 @@
     sge/sites/comic.sh      what a job on its nodes begins with, where there is something: Python, scratch
     sge/user.mk             lines `NAME = value` that are the person's own; git ignores it, `make` reads it too:
                             SITE, LOGIN (the name on the cluster), and in place of the site's own HOST, JUMP
-                            (empty for none), PORT, REMOTE (its `folder`), REMOTE_RUNS
+                            (empty for none), PORT, REMOTE (its `folder`), REMOTE_RUNS, SSH_CONFIG
 
 The site is that of `--site`, else of `TFMRI_SITE`, else of `SITE` in `sge/user.mk`, else comic.
 """
@@ -24,7 +24,14 @@ from tfmri.experiment.schema import Count, JobTime, Memory, Section, bytes_of, s
 from tfmri.project import in_project
 
 DEFAULT = "comic"
-OWN = {"HOST": "host", "JUMP": "jump", "PORT": "port", "REMOTE": "folder", "REMOTE_RUNS": "runs"}  # sge/user.mk -> site
+OWN = {  # sge/user.mk -> site
+    "HOST": "host",
+    "JUMP": "jump",
+    "PORT": "port",
+    "REMOTE": "folder",
+    "REMOTE_RUNS": "runs",
+    "SSH_CONFIG": "ssh_config",
+}
 
 
 class Ask(Section):
@@ -67,6 +74,7 @@ class Site(Section):
     port: Count | None = None  # of the host's ssh
     folder: str = "tfmri"  # the code there: below the home folder, or absolute
     runs: str | None = None  # the runs there; none: `runs` in the folder
+    ssh_config: str | None = None  # ssh's settings on this machine; none: ~/.ssh/config
     ask: Ask = Ask()
     limits: Limits = Limits()
 
