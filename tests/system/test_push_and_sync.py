@@ -81,7 +81,7 @@ def test_push_copies_the_code_and_nothing_else(site: Site):
     assert os.access(site.cluster / "sge/train.sh", os.X_OK)
     assert (site.cluster / "sge/logs").is_dir(), "Grid Engine needs the folder of its logs to be there"
     assert f"ssh -J {USER}@127.0.0.1:{site.hosts.jump.port} -p {site.hosts.login.port} {USER}@127.0.0.1" in said
-    assert "make setup EXTRAS=gpu" in said and "qsub -l tmem=16G -l h_rt=12:00:00 -l gpu=true sge/train.sh" in said
+    assert "make setup EXTRAS=gpu" in said and "tfmri submit sex_clf" in said
 
 
 def test_what_is_pushed_is_what_git_would_take_and_says_which_commit_it_is(site: Site):
@@ -133,7 +133,7 @@ def test_data_go_with_the_code_when_they_are_named(site: Site):
     assert files(there) == {"labels.csv", "-s1.nii.gz", "s2.nii.gz"}
     assert not (there / "s2.nii.gz").is_symlink() and (there / "s2.nii.gz").read_text() == "another"
     assert (site.cluster / "data" / "mine" / "labels.csv").read_text() == "mine"
-    assert """--set data.labels='data/scans of '"'"'north'"'"'/labels.csv'""" in said
+    assert """submit sex_clf --set data.labels='data/scans of '"'"'north'"'"'/labels.csv'""" in said
     assert "no such file or folder" in site.tfmri("push", "--data", "nowhere", code=2)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tfmri.cluster import transfer
-from tfmri.cluster.site import DEFAULT, Needs, Site, load_site, words
+from tfmri.cluster.site import DEFAULT, Site, load_site
 from tfmri.errors import InputError
 from tfmri.project import in_project
 from tfmri.runs.directory import runs_root
@@ -40,12 +40,11 @@ def push(site_name: str | None = None, data: Sequence[Path] = (), limit: str | N
 
 def _what_to_type(site: Site, places: Sequence[str]) -> str:
     port, jump = (f"-p {site.port} " if site.port else ""), (f"-J {site.jump} " if site.jump else "")
-    job = shlex.join(words(site, Needs("16G", "12:00:00", gpus=1)))
-    lines = [f"ssh {jump}{port}{site.host}", f"cd {shlex.quote(site.folder.removeprefix('~/'))}"]
-    lines += [f"echo 'SITE = {site.name}' > sge/user.mk"] if site.name != DEFAULT else []
-    lines += ["make setup EXTRAS=gpu", f"qsub {job} sge/train.sh sex_clf"]
-    if places:
-        lines[-1] += f" --set data.labels={shlex.quote(f'{places[0]}/labels.csv')}"
+    submit = ".venv/bin/tfmri submit sex_clf"
+    submit += f" --site {site.name}" if site.name != DEFAULT else ""
+    submit += f" --set data.labels={shlex.quote(f'{places[0]}/labels.csv')}" if places else ""
+    folder = shlex.quote(site.folder.removeprefix("~/"))
+    lines = [f"ssh {jump}{port}{site.host}", f"cd {folder}", "make setup EXTRAS=gpu", submit]
     return "\n".join(["", "next:", *(f"    {line}" for line in lines)])
 
 
