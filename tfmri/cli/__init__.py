@@ -34,6 +34,7 @@ def main() -> None:
     """Runs the command line. A person's mistake gets a sentence and exit code 2, a bug a traceback and 1."""
     from tfmri.cli import (  # noqa: F401  they add themselves to app
         baseline,
+        cancel,
         check,
         compare,
         demo,
@@ -41,6 +42,7 @@ def main() -> None:
         evaluate,
         explain,
         export,
+        jobs,
         labels,
         new,
         predict,

@@ -10,7 +10,7 @@ from tfmri.cluster.grid_engine import LOGS, Job, delete, job_name, qsub, submit,
 from tfmri.cluster.site import Needs, Site, load_site, words
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import find_experiment, load_experiment
-from tfmri.experiment.schema import Experiment, ProcessorJob
+from tfmri.experiment.schema import Cluster, Experiment, ProcessorJob
 from tfmri.files import write_json
 from tfmri.project import in_project
 from tfmri.runs.directory import Run, new_name, run_at
@@ -48,6 +48,8 @@ def submit_experiment(
             raise InputError(Problem(str(folder), found, advice="Submit from the folder of the code"))
     path = find_experiment(name)
     run = run_at(path.stem, run_name or new_name())
+    given = [word for each in overrides for word in ("--set", each)] + (["--site", site] if site else [])
+    again = shlex.join(["tfmri", "submit", name, "--run", run.path.name, *given])
     if run.experiment.exists():
         overrides = merged(settings_of(run), overrides)
     experiment = load_experiment(path, overrides)
@@ -64,8 +66,16 @@ def submit_experiment(
         "run": run.label,
         "site": there.name,
         "submitted": now(),
+        "again": again,
         "jobs": [
-            {"step": step, "number": numbers[step], "log": job.log, "tasks": _tasks(step, experiment)}
+            {
+                "step": step,
+                "number": numbers[step],
+                "log": job.log,
+                "tasks": _tasks(step, experiment),
+                "memory": _asked(step, experiment.cluster).tmem,
+                "time": _asked(step, experiment.cluster).h_rt,
+            }
             for step, job in jobs.items()
         ],
     }
@@ -73,9 +83,9 @@ def submit_experiment(
     commands = {
         "tfmri jobs": "how they are",
         f"tfmri cancel {run.label}": "end them",
-        f"tfmri submit {shlex.join([name, '--run', run.path.name])}": "go on with it, should it stop",
+        again: "go on with it, should it stop",
     }
-    width = max(map(len, commands))
+    width = max(len(command) for command in commands if command != again or not given)
     said = [f"  {command:<{width}}  {does}" for command, does in commands.items()]
     return "\n".join([*_shown(jobs, numbers), "", f"The run is {run.label}. Next:", *said])
 
@@ -113,6 +123,10 @@ def _named(name: str, path: Path) -> str:
 
 def _tasks(step: str, experiment: Experiment) -> list[str] | None:
     return [plan.name for plan in experiment.fits] if step == "train" else None
+
+
+def _asked(step: str, cluster: Cluster) -> Cluster | ProcessorJob:
+    return cluster if step == "train" else cluster.prepare if step == "prepare" else cluster.evaluate
 
 
 def _shown(jobs: dict[str, Job], numbers: dict[str, str]) -> list[str]:
