@@ -7,6 +7,7 @@
 #   EXTRAS=   gpu: the CUDA libraries too; .venv remembers it      make setup EXTRAS=gpu
 #   PYTHON=   what .venv is made with, 3.11 to 3.13; to change it later, `make clean` first
 #   SITE=     the cluster, a file of sge/sites/ [comic]            make push SITE=myriad
+#   GPUS=     of `make interactive` [1]
 #   WEIGHTS=  1: `make sync` fetches models and checkpoints too; WATCH=60: again each minute, until Ctrl-C
 #   BOARD=    the port of `make tensorboard`, on this machine only [6006]
 #
@@ -20,6 +21,7 @@ SHELL := /bin/bash
 -include sge/user.mk
 
 BOARD ?= 6006
+GPUS ?= 1
 RUNS := $(or $(TFMRI_RUNS),runs)
 EXTRAS ?= $(patsubst .venv/installed-%,%,$(wildcard .venv/installed-*))
 REQUIREMENTS := requirements$(EXTRAS:%=-%).txt
@@ -28,7 +30,7 @@ INSTALLED := .venv/installed$(EXTRAS:%=-%)
 # $(call need,NAME,value,TARGETS): one of TARGETS without NAME= stops here, with one sentence, before anything is set up.
 need = $(if $(filter $3,$(MAKECMDGOALS)),$(if $(strip $($1)),,\
     $(error $1= is missing, for example: make $(firstword $(filter $3,$(MAKECMDGOALS))) $1=$2)))
-$(call need,EXP,sex_clf,train prepare preview check $(if $(RUN),,evaluate))
+$(call need,EXP,sex_clf,train prepare preview check submit $(if $(RUN),,evaluate))
 $(call need,BENCH,throughput,bench)
 
 experiment = '$(EXP)'$(if $(LABELS), --set 'data.labels=$(LABELS)')
@@ -92,7 +94,7 @@ tensorboard: $(INSTALLED)  ## serve the curves of all runs, or of RUN, to a brow
 
 ##  The cluster
 
-.PHONY: push sync
+.PHONY: push sync submit jobs cancel interactive
 site = $(SITE:%=--site '%')
 
 push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, and nothing is deleted there
@@ -100,6 +102,18 @@ push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, a
 
 sync: $(INSTALLED)  ## fetch curves, results and job logs from the cluster, of RUN or of all: nothing is deleted here
 	.venv/bin/tfmri sync $(site) $(if $(RUN),--run '$(RUN)') $(if $(WEIGHTS),--weights) $(WATCH:%=--watch %) $(ARGS)
+
+submit: $(INSTALLED)  ## on the login node: submit the jobs of EXP: prepare, train every fit, evaluate
+	.venv/bin/tfmri submit $(experiment) $(site) $(ARGS)
+
+jobs: $(INSTALLED)  ## there too: tell how the submitted jobs are, or those of RUN
+	.venv/bin/tfmri jobs $(if $(RUN),'$(RUN)') $(ARGS)
+
+cancel: $(INSTALLED)  ## end the jobs of RUN (ARGS=--all: of all runs)
+	.venv/bin/tfmri cancel $(if $(RUN),'$(RUN)') $(ARGS)
+
+interactive: $(INSTALLED)  ## open a shell on a node with GPUS
+	.venv/bin/tfmri interactive --gpus '$(GPUS)' $(site) $(ARGS)
 
 ##  Working on tfmri
 

@@ -42,6 +42,7 @@ def main() -> None:
         evaluate,
         explain,
         export,
+        interactive,
         jobs,
         labels,
         new,

@@ -19,6 +19,7 @@ SPARE = 90  # s before its time is over in which a job has met its end; clocks d
 
 NODE = {1, 3, 4, 6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 27, 29, 31, 32, 33, 34, 35, 36, 38}  # it could not begin, or broke
 AFTER = {12, 13, 14, 15, 16}  # it had ended, and what the cluster does then failed
+SAVED = "Stopped and saved. This goes on with it:"  # as training says it
 LATER = "Ask again in a minute"
 SIGNALS = {129: "HUP", 130: "INT", 138: "USR1", 140: "USR2", 143: "TERM"}
 OF_GPU = re.compile(r"CUDA_ERROR_OUT_OF_MEMORY|OOM when allocating.*GPU|Out of memory while trying to allocate", re.I)
@@ -79,8 +80,8 @@ def outcome(account: Account | None, asked: Asked, log: Path, cancelled: bool = 
     if code == 0 and failed in {0, *AFTER}:
         return Outcome("done")
     if cancelled and (code in {REQUEUE, 137, *SIGNALS} or failed == 25):
-        saved = " after it had saved" if written_code(lines) == REQUEUE else ""
-        return Outcome("ended", "", f"tfmri cancel ended it{saved}", "Submit again to go on with it")
+        saved = " after it had saved" if SAVED in lines[-20:] or written_code(lines) == REQUEUE else ""
+        return Outcome("ended", "", f"tfmri cancel ended it{saved}")
     if failed in NODE or failed in (26, 28):
         return _of_node(account.failure if account else "", failed, account.node if account else "")
     if short := _short_of_something(account, asked, lines, killed=code == 137 or failed in (17, 37, 100)):
@@ -94,7 +95,7 @@ def of_error(reason: str, log: Path) -> Outcome:
     """How a job failed that Grid Engine keeps in its error state (Eqw), by the reason that it gives."""
     if str(PREPARE_FAILED) in re.findall(r"exit_status of job start = (\d+)", reason):
         found = _of_code(PREPARE_FAILED, end_of(log), log)
-        return Outcome("failed", found.kind, found.reason, f"{found.advice}. Jobs that wait for it never start")
+        return Outcome("failed", found.kind, found.reason, found.advice)
     if re.search(r"output file|stdout|stderr", reason):
         return Outcome("failed", "disk", reason, "Look whether the folder of the logs is there, and at your quota")
     return Outcome("failed", "node", reason, "Submit again; should it fail once more, tell the cluster's support")

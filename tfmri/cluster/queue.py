@@ -96,9 +96,7 @@ def ask(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST)
     except FileNotFoundError:
-        found = "there is no Grid Engine on this machine"
-        advice = "This is for the cluster's login node; docs/cluster.md tells how to get there"
-        raise InputError(Problem(command[0], found, advice=advice)) from None
+        raise InputError(none_here(command[0])) from None
     except subprocess.TimeoutExpired:
         found = f"Grid Engine did not answer in {LONGEST} s"
         raise InputError(Problem(command[0], found, advice="It may be busy: try again later")) from None
@@ -108,23 +106,25 @@ def ask(command: list[str]) -> str:
     return done.stdout
 
 
+def none_here(program: str) -> Problem:
+    """That a program of Grid Engine is missing."""
+    advice = "This is for the cluster's login node; docs/cluster.md tells how to get there"
+    return Problem(program, "there is no Grid Engine on this machine", advice=advice)
+
+
 def _in_short(lines: list[str]) -> str:
     """The reason among all that the scheduler says of a job, a line for every queue that did not take it."""
-    lines = [line for line in lines if line]
-    for telling in ("exceeds limit", "user limitation", "max_u_jobs", "cannot run in PE"):  # holds for all queues
-        if found := next((line for line in lines if telling in line), ""):
-            return found
-    short = sorted({line[line.index("offers only") :] for line in lines if "offers only" in line})
+    for telling in ("exceeds limit", "user limitation", "max_u_jobs"):  # these hold for all queues
+        if found := [line for line in lines if telling in line]:
+            return found[0]
     full = sum("it is full" in line for line in lines)
     parts = [f"{full} queues are full" if full > 1 else "the queue is full"] if full else []
-    if short:
-        asked = next((found[1] for line in lines if (found := re.match(r"\((-l .*?)\) cannot run", line))), "")
-        parts.append(f"of {asked or 'what it asks for'}, {_of(len(short))} {', '.join(short[:2])}")
+    short = [re.search(r"(?:\((-l .*?)\) )?cannot run .* because it (offers only .*)", line) for line in lines]
+    if offers := sorted({f"{line[2]}{f' ({line[1]} is asked for)' if line[1] else ''}" for line in short if line}):
+        parts.append(f"{'one node' if len(offers) == 1 else 'nodes'} {', or '.join(offers[:2])}")
+    if not parts and (slots := [line for line in lines if "cannot run in PE" in line]):
+        return slots[0]
     return "; ".join(parts)
-
-
-def _of(count: int) -> str:
-    return "a node" if count == 1 else f"each of {count} kinds of nodes"
 
 
 def _tasks(text: str | None) -> Iterator[int | None]:
@@ -133,9 +133,9 @@ def _tasks(text: str | None) -> Iterator[int | None]:
         yield None
         return
     for part in text.split(","):
-        tasks, _, step = part.strip().partition(":")
+        tasks, _, stride = part.strip().partition(":")
         first, _, last = tasks.partition("-")
-        yield from range(int(first), int(last or first) + 1, int(step or 1))
+        yield from range(int(first), int(last or first) + 1, int(stride or 1))
 
 
 def _time(text: str | None) -> datetime | None:

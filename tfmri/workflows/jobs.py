@@ -19,6 +19,7 @@ from tfmri.runs.directory import Fit, Run, find_run, runs_root
 
 SHOWN = timedelta(days=14)  # for so long jobs that have ended are listed without being asked for
 HEADS = ("run", "step", "job", "state", "for", "epoch", "time left", "again", "node")
+OPEN = ("waiting", "held", "running", "again")  # states of jobs that are still to do something
 AGAIN = "Grid Engine runs this job again"  # as sge/environment.sh writes it
 
 
@@ -194,11 +195,11 @@ def _held(task: Task, before: Sequence[Line]) -> tuple[str, str]:
     """Why a job is held, and what to do."""
     if not before:
         return "it is held", f"qrls {task.number} lets it go"
-    open_states = ("waiting", "held", "running", "again")
-    failed = next((line for line in before if line.state == "failed"), None)
-    if failed and not any(line.state in open_states for line in before):
-        return f"{failed.step} failed: it never starts", f"tfmri cancel {failed.run} takes it back"
-    return f"until {before[0].step} has ended", ""
+    stuck = [line for line in before if line.state == "failed" or (line.state == "held" and line.reason)]
+    if stuck and not any(line.state in OPEN and line not in stuck for line in before):
+        failed = stuck[0].step if stuck[0].state == "failed" else stuck[0].reason.partition(" ")[0]
+        return f"{failed} failed, and what waits for it never starts", f"tfmri cancel {before[0].run} takes it back"
+    return "", ""
 
 
 def _step_before(task: Task, tasks: Sequence[Task]) -> str:
@@ -267,20 +268,25 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def _explained(lines: Sequence[Line], again: Mapping[str, str]) -> list[str]:
     """Why jobs wait, what happened to those that failed, each thing said once, and what to type to go on."""
-    said = dict.fromkeys((line.run, line.step, line.reason, line.advice) for line in lines if line.reason)
+    said = dict.fromkeys((line.run, line.reason, line.advice) for line in lines if line.reason)
     blocks = []
     for alike in said:
-        of = [line for line in lines if (line.run, line.step, line.reason, line.advice) == alike]
-        run, step, reason, advice = alike
-        fits = ", ".join(line.fit for line in of if line.fit)
+        of = [line for line in lines if (line.run, line.reason, line.advice) == alike]
+        run, reason, advice = alike
+        which = ", ".join(f"{line.step} {line.fit}".rstrip() for line in of)
         log = f"\n    its log: {_near(of[0].log)}" if of[0].state == "failed" else ""
-        sentence = reason + (f". {advice}" if advice else "")
-        blocks.append(f"  {run}, {step}{f' {fits}' if fits else ''}: {sentence}{log}")
+        blocks.append(f"  {run}, {which}: {_sentences(reason, advice)}{log}")
     for run, command in again.items():
-        stopped = {line.step for line in lines if line.run == run and line.state in ("failed", "ended")}
-        if stopped:
-            blocks.append(f"  To go on with {run}:  {f'tfmri evaluate {run}' if stopped == {'evaluate'} else command}")
+        of = [line for line in lines if line.run == run]
+        if any(line.state in ("failed", "ended") for line in of):
+            trained = all(line.state == "done" for line in of if line.step == "train")
+            blocks.append(f"  To go on with {run}:  {f'tfmri evaluate {run}' if trained else command}")
     return ["", *blocks] if blocks else []
+
+
+def _sentences(*parts: str) -> str:
+    """Without stops that were there already."""
+    return ". ".join(part.rstrip(".") for part in parts if part)
 
 
 def _near(path: str) -> str:
