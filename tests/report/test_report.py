@@ -34,7 +34,18 @@ def experiment(target, settings):
     return validate({"data": {"labels": "labels.csv"}, "targets": {target: settings}}, "test")
 
 
-def results(tmp_path, target="sex", people=40, sites=("south", EVIL), skill=3.0, best=None, drawn=False, **given):
+def results(
+    tmp_path,
+    target="sex",
+    people=40,
+    sites=("south", EVIL),
+    skill=3.0,
+    best=None,
+    drawn=False,
+    change=None,
+    place="test",
+    **given,
+):
     """A run's folder with results on its test split; gives the page, its facts and the text of all files."""
     run = Run(tmp_path / "runs" / "small" / "first")
     random = np.random.default_rng(0)
@@ -57,7 +68,7 @@ def results(tmp_path, target="sex", people=40, sites=("south", EVIL), skill=3.0,
         return rows.assign(prediction=50 + (rows["age"] - 50) * 0.7 + random.normal(0, 5, people))
 
     adjustments = learn(said("validation"), kind, classes, target)
-    predictions = apply(said("test"), adjustments)
+    predictions = apply((change or (lambda rows: rows))(said("test")), adjustments)
     numbers = 0, 200
     train = table.loc[table["split"] == "train", target]
     summary = summarise(predictions, kind, classes, train, *numbers)
@@ -77,12 +88,12 @@ def results(tmp_path, target="sex", people=40, sites=("south", EVIL), skill=3.0,
     run.provenance.write_text(json.dumps(provenance))
     run.warnings.write_text("sub-000 had no age, so left out\n")
     if drawn:
-        write_figures(predictions, kind, classes, run.evaluation("test") / "figures", *numbers)
+        write_figures(predictions, kind, classes, run.evaluation(place) / "figures", *numbers)
     np.save(tmp_path / "a.npy", random.normal(size=(12, 14, 12, 1)).astype(np.float16))
     prepared = {name: CachedScan(tmp_path / "a.npy", None, {}) for name in table["scan"]}
     best = {target: {"balanced_accuracy" if classes else "mae": best or (0.95 if classes else 3.0)}}
     command = "tfmri evaluate small/first"
-    facts = Facts(run, "test", settings, table, predictions, summary, best, command, **given)
+    facts = Facts(run, place, settings, table, predictions, summary, best, command, **given)
     path = write_report(facts, prepared)
     text = path.read_text()
     return text, facts, "".join(file.read_text() for file in path.parent.iterdir() if file.suffix in (".html", ".md"))
@@ -181,6 +192,58 @@ def test_a_classical_model_that_wins_is_told_first_and_in_the_table(tmp_path):
     assert "A CLASSICAL MODEL WINS: ridge" in facts.warnings() and "<td>ridge</td><td>0.90 [0.80, 1.00]</td>" in text
     text, facts, _ = results(tmp_path / "none")
     assert "tfmri baseline small" in text and not any("CLASSICAL" in each for each in facts.warnings())
+
+
+def test_other_people_are_described_by_themselves_and_the_command_names_them(tmp_path):
+    asked = pd.DataFrame({"subject": ["x", "y"], "site": "far", "sex": ["f", "m"], "age": [30.0, 40.0]})
+    text, facts, _ = results(
+        tmp_path, place="far", asked=asked, flow=[{"name": "in others.csv", "rows": 3, "subjects": 3}]
+    )
+    assert "People here" in text and "35.0 (7.1), 30 to 40" in text and "People of the run" in text
+    assert [row[:1] + row[3:] for row in flow(facts)][1:3] == [["in others.csv", ""], ["used", "1 scan, 1 subject"]]
+    checklist = methods(facts)
+    assert (
+        "see External evaluation" in checklist and "| 32 Evaluation on internal data | *to be written* |" in checklist
+    )
+
+
+def nothing(rows):
+    return rows.assign(**{name: np.nan for name in rows if name == "prediction" or name.startswith("p_")})
+
+
+def half(rows):
+    return rows.assign(**{name: rows[name].where(rows.index % 2 == 0) for name in nothing(rows) if name[0] == "p"})
+
+
+def one_answer(rows):
+    return rows.assign(**{"prediction": "f", "p_f": 0.9, "p_m": 0.1} if "p_f" in rows else {"prediction": 50.0})
+
+
+DEGENERATE = {
+    "no prediction": (nothing, "Sex: there is no balanced accuracy", "Age: there is no mean absolute error"),
+    "half of them": (half, "20 of 40 scans have no truth or no prediction", "20 of 40 scans have no truth"),
+    "one answer": (
+        lambda rows: rows.assign(
+            **({"prediction": "f", "p_f": 0.9, "p_m": 0.1} if "p_f" in rows else {"prediction": 50.0})
+        ),
+        "the model answers &#x27;f&#x27; for every scan",
+        "the model answers 50 for every scan",
+    ),
+    "one truth": (
+        lambda rows: rows.assign(truth=rows["truth"].iloc[0]),
+        "nobody here is m",
+        "not defined on these scans",
+    ),
+}
+
+
+@pytest.mark.parametrize("target", ["sex", "age"])
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_results_that_are_hardly_any_still_give_a_whole_page_that_says_so(tmp_path, case, target):
+    change, of_sex, of_age = DEGENERATE[case]
+    text, facts, every = results(tmp_path, target, change=change)
+    assert not Tags(text).open and (of_sex if target == "sex" else of_age) in text
+    assert ">nan" not in every and "None" not in every and len(methods(facts)) > 2000
 
 
 @pytest.mark.parametrize("target", ["sex", "age"])

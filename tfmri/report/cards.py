@@ -156,7 +156,7 @@ def _evaluation(facts: Facts) -> str:
         if found is None and path.exists():
             found = json.loads(path.read_text()).get(facts.target)
         if found:
-            said.append(f"On {split}, {_plain(facts.target)}: {_numbers(found)}.")
+            said.append(f"On {split}, {_plain(facts.target)}: {_numbers(facts, found)}.")
     return " ".join([*said, _uncertainty(facts)]) if said else ""
 
 
@@ -166,12 +166,14 @@ def _external(facts: Facts) -> str:
     entry = facts.headline()[2]
     return (
         f"On {entry['n']} scans of {entry['subjects']} other people ({_plain(facts.place)}), {_plain(facts.target)}: "
-        f"{_numbers(facts.metrics)}. {_uncertainty(facts)}"
+        f"{_numbers(facts, facts.metrics)}. {_uncertainty(facts)}"
     )
 
 
-def _numbers(metrics: Mapping[str, Any]) -> str:
-    return "; ".join(f"{_plain(metric_in_words(name))} {in_figures(entry)}" for name, entry in metrics.items())
+def _numbers(facts: Facts, metrics: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{_plain(metric_in_words(name, facts.target))} {in_figures(entry)}" for name, entry in metrics.items()
+    )
 
 
 def _uncertainty(facts: Facts) -> str:

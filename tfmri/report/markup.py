@@ -11,6 +11,7 @@ import numpy as np
 
 from tfmri.evaluation.summary import in_figures
 
+LONG = 28  # characters, beyond which a cell is wrapped
 STYLE = """
 :root { color-scheme: light; --text: #1b1f24; --dim: #5b6470; --card: #f5f6f8; --line: #d5d9df; --warn: #8a5a00;
   --blue: #0072b2; }
@@ -33,10 +34,11 @@ nav a { color: var(--blue); white-space: nowrap; }
 table { border-collapse: collapse; margin: .4rem 0; }
 th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--dim); font-weight: 500; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; }
 td:first-child { color: var(--dim); }
 td, th { min-width: 2.5rem; }
-td:not(:last-child), th { overflow-wrap: normal; white-space: nowrap; }
+td, th { white-space: nowrap; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 13rem; }
 .scroll { overflow-x: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr));
   gap: 1rem 1.6rem; align-items: start; }
@@ -59,11 +61,14 @@ pre { background: var(--card); border-radius: 4px; padding: .6rem .9rem; white-s
 
 
 def as_table(rows: Sequence[Sequence[str]]) -> str:
-    """Cells as text; the first row is the heading."""
+    """Cells as text; the first row is the heading. Columns without any text are left out, long ones are wrapped."""
     kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows)]
+    wrapped = {place for place in kept if any(len(row[place]) > LONG for row in rows[1:])}
 
     def line(row: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(row[place])}</{tag}>" for place in kept) + "</tr>"
+        long = ' class="long"' if tag == "td" else ""
+        cells = (f"<{tag}{long if place in wrapped else ''}>{escape(row[place])}</{tag}>" for place in kept)
+        return f"<tr>{''.join(cells)}</tr>"
 
     body = "".join(line(row, "td") for row in rows[1:])
     return f'<div class="scroll"><table><thead>{line(rows[0], "th")}</thead><tbody>{body}</tbody></table></div>'

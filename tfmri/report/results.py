@@ -27,7 +27,9 @@ def results(facts: Facts) -> str:
     rows = [["", "value [95 % interval]", "trivial", *(["best reachable"] if best else []), "n", ""]]
     for name, entry in facts.metrics.items():
         reachable = [f"{best[name]:.2f}" if name in best else ""] if best else []
-        rows.append([metric_in_words(name), *numbers(entry), *reachable, str(entry["n"]), entry.get("note", "")])
+        rows.append(
+            [metric_in_words(name, facts.target), *numbers(entry), *reachable, str(entry["n"]), entry.get("note", "")]
+        )
     figures = [
         as_figure(png(path), caption)
         for name, caption in CAPTIONS.items()
@@ -40,7 +42,7 @@ def results(facts: Facts) -> str:
         for name, each in fits.items():
             sd = "-" if each["sd"] is None else f"{each['sd']:.3f}"
             ends = [f"{each[key]:.3f}" for key in ("lowest", "highest")]
-            spread.append([metric_in_words(name), f"{each['mean']:.3f}", sd, *ends, str(each["fits"])])
+            spread.append([metric_in_words(name, facts.target), f"{each['mean']:.3f}", sd, *ends, str(each["fits"])])
         apart = "<h3>Each fit by itself</h3><p>How much depends on seed and fold, which intervals do not tell.</p>"
         apart += as_table(spread)
     note = "Intervals resample subjects. Trivial is the most frequent class, or the mean, of the training people."
@@ -80,7 +82,7 @@ def adjustments(facts: Facts) -> str:
         each = found["temperature"]
         rows = [["", "as the model says", f"with temperature {each['value']:.2f}"]]
         rows += [
-            [metric_in_words(name), in_figures(each["before"][name]), in_figures(each["after"][name])]
+            [metric_in_words(name, facts.target), in_figures(each["before"][name]), in_figures(each["after"][name])]
             for name in each["before"]
         ]
         parts.append("<h3>Calibration</h3>" + as_table(rows))
@@ -88,11 +90,11 @@ def adjustments(facts: Facts) -> str:
         each = found["threshold"]
         rows = [["", f"{each['of']} ≥ {each['value']:.2f}", "at 0.50"]]
         rows += [
-            [metric_in_words(name), in_figures(entry), in_figures(facts.metrics[name])]
+            [metric_in_words(name, facts.target), in_figures(entry), in_figures(facts.metrics[name])]
             for name, entry in each["metrics"].items()
         ]
         parts.append("<h3>Threshold</h3>" + as_table(rows))
-    if "coverage" in found.get("conformal", {}):
+    if found.get("conformal", {}).get("coverage", {}).get("n"):
         each = found["conformal"]
         if "half_width" in each:
             size = f"Intervals reach {each['half_width']:.1f} to either side of the prediction"
@@ -106,7 +108,7 @@ def adjustments(facts: Facts) -> str:
         each = found["age_bias"]
         rows = [["", "corrected", "as predicted"]]
         rows += [
-            [metric_in_words(name), in_figures(entry), in_figures(facts.metrics[name])]
+            [metric_in_words(name, facts.target), in_figures(entry), in_figures(facts.metrics[name])]
             for name, entry in each["corrected"].items()
         ]
         line = f"gap = {each['slope']:+.3f} × age {each['intercept']:+.1f}"

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from tfmri.evaluation.summary import UNITS
 from tfmri.experiment.schema import Experiment
 
 NORMALISED = {
@@ -11,6 +12,7 @@ NORMALISED = {
     "none": "left in their own units",
     "histogram": "moved onto one intensity standard, learnt from the training scans (Nyúl and Udupa)",
 }
+IN_UNITS = frozenset({"mae", "rmse", "mean_gap"})  # of the target
 METRICS = {
     "roc_auc": "ROC AUC",
     "mcc": "Matthews correlation",
@@ -25,12 +27,13 @@ METRICS = {
 }
 
 
-def metric_in_words(name: str) -> str:
-    """A metric of metrics.json as people call it."""
+def metric_in_words(name: str, target: str = "") -> str:
+    """A metric of metrics.json as people call it, with the unit of the target where it has one."""
     for of_class in ("recall_", "precision_"):
         if name.startswith(of_class):
             return f"{of_class[:-1]} of {name.removeprefix(of_class)}"
-    return METRICS.get(name, name.replace("_", " "))
+    unit = f" ({UNITS[target]})" if target in UNITS and name in IN_UNITS else ""
+    return METRICS.get(name, name.replace("_", " ")) + unit
 
 
 def question_in_words(experiment: Experiment, table: pd.DataFrame) -> str:
@@ -75,10 +78,10 @@ def training_in_words(experiment: Experiment, parameters: str = "") -> str:
         f"{experiment.target} with {settings.optimizer.name} (learning rate {rate:g}, "
         f"schedule {settings.schedule.name}), "
         f"batches of {settings.batch_size}, for at most {settings.epochs} epochs in {settings.precision}.",
+        f"It began with {'weights of another training' if settings.warm_start else 'random weights'}.",
         f"Training scans were {augmented}.",
         f"The epoch with the best {settings.monitor.replace('_', ' ')} was kept.",
     ]
-    said.append(f"It began with {'weights of another training' if settings.warm_start else 'random weights'}.")
     if not experiment.split.folds and experiment.seeds == 1:
         said.append("One model was trained; nothing was averaged.")
     if experiment.split.folds:
