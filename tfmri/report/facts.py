@@ -110,6 +110,8 @@ class Facts:
         if entry["value"] is None:
             return [f"{target}: there is no {words}, {entry.get('note', 'no scan has a prediction')}."]
         said = [f"{target}: {words} {in_figures(entry)} on {entry['n']} scans of {entry['subjects']} {people}."]
+        if views := self.summary.get("views"):
+            said.append(f"Taken together: {views}.")
         if entry["trivial"] is not None:
             guess = "always giving the mean" if name == "mae" else "guessing"
             said.append(f"For comparison, {guess} gives {entry['trivial']:.2f}.")
