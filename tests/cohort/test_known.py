@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfmri.cohort.known import ages, healthy, sexes
+from tfmri.cohort.known import ages, diagnoses, healthy, sexes
 
 
 def test_columns_and_classes_are_known_by_their_usual_names():
@@ -11,6 +11,7 @@ def test_columns_and_classes_are_known_by_their_usual_names():
     )
     assert sexes(table).tolist() == ["f", "m", ""]
     np.testing.assert_array_equal(ages(table), [34, np.nan, 61.5])
+    assert diagnoses(table).tolist() == ["healthy", "dementia", "healthy"]
     assert healthy(table).tolist() == [True, False, True]
 
 

@@ -240,13 +240,15 @@ def _by(size: Sequence[int]) -> str:
 def _in_words(summary: Mapping[str, Any], folder: Path) -> str:
     shares = dict(summary["outside_head"])
     grid = shares.pop("grid")
+    sanity = summary.get("sanity", {})
     head = f"{summary['scans']} scans of {summary['split']}, {summary['fits']} fits; outside of the head lies of the "
     return "\n".join(
         [
             f"{head}attribution by",
             *(f"  {name:<12} {share:.0%}, of the grid {grid:.0%}" for name, share in shares.items()),
             *summary["notes"],
-            *summary.get("sanity", {}).get("sentences", ()),
+            *sanity.get("sentences", ()),
+            *([f"Train one, and explain again: {sanity['command']}"] if sanity.get("command") else []),
             f"maps and pictures: {folder}",
         ]
     )

@@ -57,12 +57,13 @@ def check_sanity(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both tests of Adebayo et al. (`explain.sanity`) on the first `CHECKED` scans; draws `folder`/sanity.png and .pdf.
 
-    Weights are drawn anew in the first of several networks.
+    Weights are drawn anew in one network, of several the one that is asked of most of the scans.
 
     Returns:
         For summary.json: similarities, and sentences with what they mean; and the figure's entry.
     """
-    places = networks[0].places[:CHECKED]
+    network = max(networks, key=lambda each: len(each.places))
+    places = network.places[:CHECKED]
     few = replace(
         question,
         scans=[question.scans[place] for place in places],
@@ -70,7 +71,7 @@ def check_sanity(
         options=replace(question.options, points=(POINTS,)),
     )
     inside, everywhere = [heads[place] for place in places], np.arange(len(places))
-    steps, cascade = _cascade(replace(networks[0], places=everywhere), few, inside)
+    steps, cascade = _cascade(replace(network, places=everywhere), few, inside)
     learnt = {}
     if shuffled is not None:
         others = maps_by_method(_networks_of(shuffled, everywhere), few)[0]
@@ -78,10 +79,7 @@ def check_sanity(
     sentences = [verdict(method, each[-1], "all weights drawn anew") for method, each in cascade.items()]
     sentences += [verdict(method, each, "trained on shuffled labels") for method, each in learnt.items()]
     if shuffled is None:
-        sentences.append(
-            f"The maps were not compared with those of a network trained on shuffled labels. Train one, and explain "
-            f"again: {_advised(run)}"
-        )
+        sentences.append("No network trained on shuffled labels is there to compare the maps with.")
     draw_cascade(steps, cascade, learnt, folder / "sanity")
     caption = (
         f"Sanity of the maps ({len(places)} scans): how like they are to those of the trained network when its layers "
@@ -95,6 +93,7 @@ def check_sanity(
         "weights_drawn_anew": cascade,
         "shuffled_labels": {"run": shuffled.label, "similarity": learnt} if shuffled else None,
         "sentences": sentences,
+        "command": None if shuffled else _advised(run),  # apart: it may hold paths, which no sentence of a report does
     }
     return found, {"file": "sanity.png", "caption": caption, "heads": False}
 
