@@ -22,7 +22,6 @@ SHELL := /bin/bash
 
 BOARD ?= 6006
 GPUS ?= 1
-RUNS := $(or $(TFMRI_RUNS),runs)
 EXTRAS ?= $(patsubst .venv/installed-%,%,$(wildcard .venv/installed-*))
 REQUIREMENTS := requirements$(EXTRAS:%=-%).txt
 INSTALLED := .venv/installed$(EXTRAS:%=-%)
@@ -90,7 +89,7 @@ preview: $(INSTALLED)  ## make a picture of prepared scans of EXP, and of one sc
 	.venv/bin/tfmri preview $(experiment) $(ARGS)
 
 tensorboard: $(INSTALLED)  ## serve the curves of all runs, or of RUN, to a browser on this machine
-	.venv/bin/tensorboard --logdir '$(RUNS)$(RUN:%=/%)' --port $(BOARD) $(ARGS)
+	.venv/bin/tfmri tensorboard $(if $(RUN),'$(RUN)') --port $(BOARD) $(ARGS)
 
 ##  The cluster
 

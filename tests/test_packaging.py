@@ -159,6 +159,7 @@ def test_help_lists_every_target():
         ),
         (["evaluate", "EXP=sex_clf"], ["tfmri evaluate 'sex_clf/latest'"]),
         (["prepare", "EXP=sex_clf"], ["tfmri prepare 'sex_clf'"]),
+        (["tensorboard", "RUN=sex_clf/first run"], ["tfmri tensorboard 'sex_clf/first run' --port 6006"]),
         (["push", "SITE=myriad", "ARGS=--data scans"], ["tfmri push --site 'myriad' --data scans"]),
         (
             ["sync", "SITE=comic", "RUN=sex_clf/first run", "WEIGHTS=1", "WATCH=60"],

@@ -166,10 +166,13 @@ def site_of(hosts: Hosts, folder: Path) -> Iterator[Site]:
         site = Site(home, cluster, hosts, folder / "ssh_config", known_hosts, Path(sockets))
         site.settings()
         site.ssh_settings()
-        yield site
-        for path in Path(sockets).glob("tfmri/*"):
-            if path.is_socket():
-                subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=True)
+        try:
+            yield site
+        finally:
+            for path in Path(sockets).glob("tfmri/*"):  # one that goes through another may have ended with it
+                subprocess.run(
+                    ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=False
+                )
 
 
 def write(path: Path, text: str = "x") -> Path:

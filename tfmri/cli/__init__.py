@@ -53,6 +53,7 @@ def main() -> None:
         runs,
         submit,
         sync,
+        tensorboard,
         train,
     )
 
