@@ -53,6 +53,9 @@ pre { background: var(--card); border-radius: 4px; padding: .6rem .9rem; white-s
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .figures { grid-template-columns: repeat(2, 1fr); }
+  .scroll { overflow: visible; }
+  table { font-size: 9pt; }
+  td, th { white-space: normal; padding-right: .7rem; }
   h2, h3 { break-after: avoid; }
   tr, pre { break-inside: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
