@@ -93,7 +93,7 @@ tensorboard: $(INSTALLED)  ## serve the curves of all runs, or of RUN, to a brow
 
 ##  The cluster
 
-.PHONY: push sync submit jobs cancel interactive
+.PHONY: push sync submit jobs cancel interactive doctor
 site = $(SITE:%=--site '%')
 
 push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, and nothing is deleted there
@@ -101,6 +101,9 @@ push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, a
 
 sync: $(INSTALLED)  ## fetch curves, results and job logs from the cluster, of RUN or of all: nothing is deleted here
 	.venv/bin/tfmri sync $(site) $(if $(RUN),--run '$(RUN)') $(if $(WEIGHTS),--weights) $(WATCH:%=--watch %) $(ARGS)
+
+doctor: $(INSTALLED)  ## check Python, GPUs, disks, Grid Engine and the way there, and say what to do
+	.venv/bin/tfmri doctor $(site) $(ARGS)
 
 submit: $(INSTALLED)  ## on the login node: submit the jobs of EXP: prepare, train every fit, evaluate
 	.venv/bin/tfmri submit $(experiment) $(site) $(ARGS)

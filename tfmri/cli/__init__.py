@@ -38,6 +38,7 @@ def main() -> None:
         check,
         compare,
         demo,
+        doctor,
         download,
         evaluate,
         explain,

@@ -30,6 +30,8 @@ Host *
     ServerAliveCountMax 4
 """
 LONGEST = 104 - 40 - 18  # of a folder of sockets: macOS takes paths of 104 bytes, %C has 40, ssh adds 17 for a moment
+UNATTENDED = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+NOT_LET_IN = "it does not let you in"
 FAILED = 255  # ssh's own exit code when there is no connection; else it is that of the command there
 VPN = "Where a cluster is not open to everywhere, switch the VPN on, or name its jump host (JUMP = in sge/user.mk)"
 
@@ -44,25 +46,41 @@ def ssh(site: Site) -> list[str]:
     return ["ssh", "-F", str(_settings(site)), *(["-p", str(site.port)] if site.port else []), *jump]
 
 
-def run_there(site: Site, script: str) -> subprocess.CompletedProcess[str]:
+def run_there(site: Site, script: str, unattended: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs a script of the POSIX shell in the home folder on the site's host, whatever one's own shell there is.
+
+    Args:
+        site: where.
+        script: what.
+        unattended: ask nobody for a password, and wait for no host longer than a few seconds.
 
     Raises:
         InputError: if a host on the way cannot be reached, or does not let us in.
     """
     hops = site.jump.split(",") if site.jump else []
+    quick = UNATTENDED if unattended else []
     settings = str(_settings(site))
     for number, hop in enumerate(hops):  # each by itself: what goes wrong behind a jump, ssh does not tell
         before = ["-J", ",".join(hops[:number])] if number else []
         address = hop if hop.startswith("ssh://") else f"ssh://{hop}"
-        _run(["ssh", "-F", settings, *before, address, "exit"], hop, hops[:number])
-    return _run([*ssh(site), site.host, "sh"], site.host, hops, script)
+        _run(["ssh", "-F", settings, *quick, *before, address, "exit"], hop, hops[:number], alone=unattended)
+    return _run([*ssh(site), *quick, site.host, "sh"], site.host, hops, script, unattended)
 
 
-def _run(command: list[str], host: str, hops: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], host: str, hops: list[str], script: str = "", alone: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs an ssh; `alone` without a terminal, on which that of a jump host could ask."""
     with tempfile.TemporaryFile("w+", errors="replace") as said:  # no pipe: a connection that stays keeps that open
         done = subprocess.run(
-            command, input=script, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace", check=False
+            command,
+            input=script,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            errors="replace",
+            check=False,
+            start_new_session=alone,
         )
         said.seek(0)
         done.stderr = said.read()
@@ -93,7 +111,7 @@ def no_connection(host: str, hops: list[str], said: str) -> Problem:
     if "Permission denied" in said or "Too many authentication failures" in said:
         advice = (f"Look at the name (LOGIN = in sge/user.mk) and the password; with a key, unlock it (ssh-add) and "
                   f"bring it there once (ssh-copy-id). To see more: {way}")  # fmt: skip
-        return Problem(host, "it does not let you in", advice=advice)
+        return Problem(host, NOT_LET_IN, advice=advice)
     if "Connection refused" in said:
         return Problem(host, "it refuses the connection", advice=f"Look at the port (PORT = in sge/user.mk). {VPN}")
     if re.search("timed out|No route to host|Network is unreachable", said):
