@@ -67,6 +67,15 @@ def test_of_classes_temperature_threshold_and_sets_are_learnt():
     found = summary(apply(test, adjustments), adjustments, TWO)
     before, after = (found["temperature"][when]["log_loss"]["value"] for when in ("before", "after"))
     assert before == pytest.approx(log_loss(test["truth"], test[["p_f", "p_m"]])) and after < before
+    on_validation = [
+        balanced_accuracy_score(validation["truth"] == "m", validation["p_m"] >= cut)
+        for cut in (adjustments.threshold, *np.linspace(0, 1, 201))
+    ]
+    assert (
+        on_validation[0]
+        == max(on_validation)
+        > balanced_accuracy_score(validation["truth"] == "m", validation["p_m"] >= 1 - adjustments.threshold)
+    )
     said = np.where(test["p_m"] >= adjustments.threshold, "m", "f")
     reached = found["threshold"]["metrics"]["balanced_accuracy"]
     assert reached["value"] == pytest.approx(balanced_accuracy_score(test["truth"], said))
@@ -87,6 +96,11 @@ def test_of_three_classes_there_is_no_threshold_and_sets_name_their_classes():
 def test_what_cannot_be_had_says_why():
     few = learn(ages(4), "regression", [], "age")
     assert few.half_width is None and "9 are needed" in summary(apply(ages(), few), few, [])["conformal"]["note"]
+    for names, rows in (([], ages(4)), (TWO, classes(TWO, 4))):  # four people, however many scans they have
+        four = learn(
+            pd.concat([rows] * 3), "classification" if names else "regression", names, "age" if not names else "sex"
+        )
+        assert (four.scans, four.subjects, four.half_width, four.quantile) == (12, 4, None, None)
     one_age = learn(ages().assign(truth=50.0), "regression", [], "age")
     assert "different ages" in summary(apply(ages(), one_age), one_age, [])["age_bias"]["note"]
     one_class = learn(classes(TWO).query("truth == 'f'"), "classification", TWO, "sex")

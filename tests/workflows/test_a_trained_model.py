@@ -211,7 +211,10 @@ def test_runs_are_compared_on_the_same_scans_and_with_their_settings(trained, tm
         rows.assign(p_f=rows["p_m"], p_m=rows["p_f"]).iloc[1:].to_csv(path, index=False)
         settings = root / "other" / "experiment.yaml"
         settings.write_text(settings.read_text().replace("epochs: 1\n", "epochs: 7\n"))
+        results = json.loads((path.parent / "metrics.json").read_text())
+        (path.parent / "metrics.json").write_text(json.dumps(results | {"views": "each scan upside down"}))
         said = run("compare", "small/first", "small/other", "-o", str(tmp_path / "all.json"))
+        assert "not evaluated in the same way" in said and "small/other: each scan upside down" in said
         assert "DeLong" in said and "training.epochs: 1 -> 7" in said and f"(left out: 1 of {'small/first'})" in said
         found = json.loads((tmp_path / "all.json").read_text())["others"][0]
         auc = found["metrics"]["roc_auc"]

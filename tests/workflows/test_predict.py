@@ -64,6 +64,11 @@ def test_mistyped_names_have_rows_of_their_own_and_only_nothing_but_them_is_refu
     assert "scam.nii" in said and "other.nii" in said and not out.exists()
 
 
+def test_a_table_that_cannot_be_written_is_told_before_the_work(there):
+    said = run("predict", "years.keras", "scan-0.nii.gz", "-o", "scan-1.nii.gz/out.csv", code=2)
+    assert "scan-1.nii.gz: this" in said and "predicting" not in said and "Traceback" not in said
+
+
 def test_all_scans_may_fail_and_each_row_says_why(there, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.nii.gz").write_bytes(b"no scan")
@@ -83,7 +88,8 @@ def test_a_scan_given_again_has_a_row_again_and_a_remark(there, tmp_path):
     found = pd.read_csv(out, keep_default_na=False)
     again = ["the same file as row 2" in cell for cell in found["warnings"]]
     assert again == [False, True, True, False, False] and found["subject"].tolist() == ["", "", "x", "y", "z"]
-    assert found.loc[[1, 2], "prediction"].eq(found["prediction"][0]).all() and found["error"][4] != ""
+    assert found.loc[[1, 2], "prediction"].eq(found["prediction"][0]).all()
+    assert found["error"][4] == "labels.csv, row 4, column 'file': no path" and found["path"][4] == ""
 
 
 def test_models_that_cannot_be_used_are_told_in_a_sentence(there, tmp_path):

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from program import run
 
+from tfmri.evaluation.adjustments import learn
 from tfmri.machine import processors
 
 PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
@@ -207,6 +208,12 @@ def test_folds_and_seeds_are_trained_together_or_one_by_one_to_the_same_weights_
     assert (each["fit"].str.extract(r"fold-(\d)")[0] == each["scan"].map(fold_of)).all()
     assert sorted(own["scan"]) == sorted(parts.loc[parts["fold"] != "", "scan"])
     assert (each["scan"].value_counts() == 2).all()
+
+    learnt = learn(own, "classification", ["f", "m"], "sex")  # from validation, for the test split too
+    told = json.loads((results / "metrics.json").read_text())["adjustments"]["sex"]
+    found = [told["temperature"]["value"], told["threshold"]["value"], told["conformal"]["quantile"]]
+    assert found == pytest.approx([learnt.temperature, learnt.threshold, learnt.quantile])
+    assert told["n"] == len(own) == 12
 
     test = every.set_index("path")
     run("predict", "small/all", *test.index, "--workers", "1")

@@ -26,11 +26,13 @@ class Measure:
         words: what is said of a scan beyond the range of training, which stands in brackets.
         ratio: by what factor a scan may leave the range; 1 for `margin` alone.
         margin: by how much.
+        upwards: whether only more than in training is odd.
     """
 
     words: str
     ratio: float = 1.0
     margin: float = 0.0
+    upwards: bool = False
 
 
 MEASURES = {
@@ -38,7 +40,9 @@ MEASURES = {
     "coarsest_mm": Measure("voxels of {value:.2g} mm along their longest side ({low:.2g} to {high:.2g})", 1.5),
     "width_mm": Measure("a head {value:.0f} mm wide ({low:.0f} to {high:.0f})", 1.15),
     "length_mm": Measure("a head {value:.0f} mm long ({low:.0f} to {high:.0f})", 1.15),
-    "unseen": Measure("{value:.0%} of the grid outside of the field of view (up to {high:.0%})", margin=0.1),
+    "unseen": Measure(
+        "{value:.0%} of the grid outside of the field of view (up to {high:.0%})", margin=0.1, upwards=True
+    ),
     "skull": Measure("a skull score of {value:.1f}, 1 being a head, 0 a brain ({low:.1f} to {high:.1f})", margin=0.35),
     "contrast": Measure("a contrast of {value:.2f}: another sequence? ({low:.2f} to {high:.2f})", 1.35),
     "quality": Measure("a registration of quality {value:.2f} ({low:.2f} to {high:.2f})", margin=0.05),
@@ -87,7 +91,8 @@ def unlike(measures: Mapping[str, float], usual: Usual) -> list[str]:
         if name not in usual or not np.isfinite(value):
             continue
         low, high = usual[name]
-        if value < low / measure.ratio - measure.margin or value > high * measure.ratio + measure.margin:
+        below = value < low / measure.ratio - measure.margin and not measure.upwards
+        if below or value > high * measure.ratio + measure.margin:
             found.append(measure.words.format(value=value, low=low, high=high))
     return found
 

@@ -73,7 +73,12 @@ def compare(runs: Sequence[Run], split: str, output: Path | None = None) -> str:
     if output is not None:
         whole = {"first": first.label, "split": split, "target": target, "others": results, "settings": changes}
         write_json(output, json.loads(json.dumps(whole), parse_constant=lambda _: None))
-    return "\n\n".join(_shown(first, each, changes[each["run"]], split, len(others)) for each in results)
+    tables_shown = [_shown(first, each, changes[each["run"]], split, len(others)) for each in results]
+    looks = {run.label: _looks(run, split) for run in runs}
+    if len(set(looks.values())) > 1:
+        said = "; ".join(f"{label}: {each or 'each scan as it is'}" for label, each in looks.items())
+        tables_shown.append(f"They were not evaluated in the same way. {said}")
+    return "\n\n".join(tables_shown)
 
 
 def _same_target(runs: Sequence[Run], experiments: Sequence[Experiment]) -> tuple[str, list[str]]:
@@ -96,6 +101,12 @@ def _predictions(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
         raise InputError(Problem(run.label, f"it was not evaluated on {split}", advice=f"Evaluate it first: {advice}"))
     text = ["subject", "session", "scan", *(["truth", "prediction"] if classes else [])]
     return pd.read_csv(path, dtype=dict.fromkeys(text, str))
+
+
+def _looks(run: Run, split: str) -> str:
+    """Which looks at a scan its predictions are of; '' for the plain one."""
+    path = run.evaluation(split) / "metrics.json"
+    return json.loads(path.read_text()).get("views", "") if path.exists() else ""
 
 
 def _shown(first: Run, found: dict[str, Any], changes: dict[str, Any], split: str, runs: int) -> str:

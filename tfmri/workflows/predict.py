@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ def predict(source: str, scans: Sequence[str], output: Path, workers: int | None
     if output.exists() and not {"path", "prediction", "error"} <= _heading(output):
         advice = "Name another file, or move it away"
         raise InputError(Problem(str(output), "this file is there, and not of predictions", advice=advice))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=output.parent).close()  # where nothing can be written, it is told before the work
     table = _predictions(members, wanted, workers or processors())
     nothing = table["prediction"].isna() & (table["error"] == "")
     table.loc[nothing, "error"] = [f"{path}: the models answer no number" for path in table.loc[nothing, "path"]]
@@ -221,11 +224,14 @@ def _of_labels(path: Path, carried: Carried) -> Iterator[_Scan]:
     masks = [carried.mask] if carried.mask else []
     given = {"path": first} if first != "path" else {}
     columns, _ = find_columns(sheet, ["path", *others, *masks], ["subject", "session"], given)
-    for _, row in sheet.cells.iterrows():
-        images = tuple(path.parent / row[columns[name]].strip() for name in ("path", *others))
-        mask = path.parent / row[columns[masks[0]]].strip() if masks else None
-        about = {name: row[columns[name]] if name in columns else "" for name in ("subject", "session")}
-        yield _Scan({**about, "path": str(images[0])}, images, mask)
+    for row in list(sheet.cells.index):
+        cells = {name: sheet.cells.loc[row, column].strip() for name, column in columns.items()}
+        empty = [name for name in ("path", *others, *masks) if not cells[name]]
+        error = f"{sheet.place([row], columns[empty[0]])}: no path" if empty else ""
+        images = tuple(path.parent / cells[name] for name in ("path", *others))
+        mask = path.parent / cells[masks[0]] if masks else None
+        about = {name: cells.get(name, "") for name in ("subject", "session")}
+        yield _Scan({**about, "path": "" if empty else str(images[0])}, images, mask, error)
 
 
 def prepare_one(scan: "_Scan", preparation: Preparation, looked_at: bool) -> tuple[Prepared | None, dict, str]:
