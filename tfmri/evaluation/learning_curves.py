@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tfmri.evaluation.drawing import BLUE, GREY, VERMILION, files_of, saved
 from tfmri.evaluation.metrics import LOWER_IS_BETTER
@@ -44,6 +44,7 @@ def learning_curves(history: pd.DataFrame, path: Path, monitor: str | None = Non
             shown = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
             if name not in small and len(shown) and 0 < shown.min() < shown.max() / WIDE_RANGE:
                 axes.set_yscale("log")  # validation before batch normalisation has settled would flatten all the rest
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             if best is not None:

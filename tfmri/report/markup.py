@@ -25,9 +25,11 @@ p { margin: .4rem 0; max-width: 50rem; }
 .dim, figcaption { color: var(--dim); }
 .result { font-size: 1.1rem; }
 .private { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; display: inline-block; }
-.warnings { background: #fff8ea; border-left: 5px solid var(--warn); border-radius: 4px; padding: .5rem .9rem; }
+.warnings { background: #fff8ea; border-left: 5px solid var(--warn); border-radius: 4px; padding: .5rem .9rem;
+  margin-top: .9rem; }
 .finding { background: var(--card); border-left: 5px solid var(--line); border-radius: 4px; padding: .4rem .9rem;
   margin: .6rem 0; max-width: 52rem; break-inside: avoid; }
+.finding.spoils { border-color: var(--warn); }
 .warnings ul { margin: .2rem 0; padding-left: 1.2rem; }
 nav { display: flex; flex-wrap: wrap; gap: 0 1rem; }
 nav a { color: var(--blue); white-space: nowrap; }

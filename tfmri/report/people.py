@@ -74,7 +74,7 @@ def risks(facts: Facts) -> str:
     )
     same = "Identical images were looked for among the prepared scans."
     blocks = [
-        f'<div class="finding"><b>{escape(finding.check.replace("_", " "))}</b> '
+        f'<div class="finding {finding.harm.name.lower()}"><b>{escape(finding.check.replace("_", " "))}</b> '
         f'<span class="dim">{HARMS[finding.harm]}</span>'
         f"<p>{escape(told(finding, True) if facts.anonymous and finding.scans else finding.found)}</p>"
         f'<p class="dim">{escape(finding.advice)}</p></div>'
