@@ -56,6 +56,7 @@ def main() -> None:
         sync,
         tensorboard,
         train,
+        tune,
     )
 
     os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -27,6 +27,7 @@ CHANGEABLE = {
     "training.memory_growth": "how memory is taken, not what it holds",
     "training.xla": "the same step, compiled or not",
     "evaluation": "training does not depend on it",
+    "tune": "the settings of one trial are among the others",
     "cluster": "training does not depend on it; a stopped job may need more to go on",
 }
 

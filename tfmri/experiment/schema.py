@@ -15,6 +15,7 @@ from tfmri.models.registry import check_model
 from tfmri.tasks.registry import check_task
 from tfmri.training.optimizers import check_optimizer
 from tfmri.training.schedules import check_schedule
+from tfmri.tuning.space import IN_THE_LOSS, check_space
 
 
 def _no_switch(value: Any) -> Any:
@@ -308,6 +309,30 @@ class Cluster(Section):
     evaluate: ProcessorJob = ProcessorJob()
 
 
+class Tune(Section):
+    """What `tfmri tune` searches, and how."""
+
+    trials: Count = 30  # in all
+    metric: str | None = None  # the trials' training.monitor, by which they are compared; none: that of the experiment
+    space: dict[str, Any] = {}  # what `--set` may set -> [choices], or {low, high, log, step}
+    sampler: Literal["tpe", "random"] = "tpe"  # what chooses the next trial
+    pruner: Literal["median", "hyperband", "none"] = "median"  # what stops a trial that is behind the others
+    warmup_trials: Annotated[Whole, Field(ge=1)] = 5  # that median lets come to their end before it stops one
+    warmup_epochs: Annotated[Whole, Field(ge=0)] = 1  # of every trial, in which it is not stopped
+
+    @field_validator("metric")
+    @classmethod
+    def _of_validation(cls, metric: str | None) -> str | None:
+        if metric is not None and not metric.startswith("validation_"):
+            raise ValueError(f"'{metric}' is not measured on validation; expected validation_loss, validation_mae, ...")
+        return metric
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _sound(cls, space: Any) -> dict[str, Any]:
+        return check_space({} if space is None else space, "tune.space")
+
+
 @dataclass(frozen=True)
 class FitPlan:
     """One of the models that an experiment trains.
@@ -336,6 +361,7 @@ class Experiment(Section):
     model: Model = Field(default=Model(), validate_default=True)
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    tune: Tune = Tune()
     cluster: Cluster = Cluster()
 
     @field_validator("targets")
@@ -361,6 +387,16 @@ class Experiment(Section):
     def _every_seed_is_one(self) -> "Experiment":
         if self.seed + self.seeds > 2**32:
             raise ValueError(f"the last of {self.seeds} seeds from {self.seed} on is not below {2**32}")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_can_be_compared(self) -> "Experiment":
+        if (self.tune.metric or self.training.monitor) == "validation_loss":
+            odd = [each for each in self.tune.space if each.startswith(IN_THE_LOSS)]
+            if odd:
+                advice = "Compare the trials by a metric: tune.metric: validation_balanced_accuracy, say"
+                found = "validation_loss is another quantity with each of its values"
+                raise InputError(Problem(f"tune.space.{odd[0]}", found, advice=advice))
         return self
 
     @property

@@ -117,7 +117,7 @@ class Fit:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             for _ in range(10):  # whoever looks (`training`) has it for an instant
-                if _locked(lock, fcntl.LOCK_EX):
+                if locked(lock, fcntl.LOCK_EX):
                     break
                 time.sleep(0.05)
             else:
@@ -130,13 +130,13 @@ class Fit:
         """Whether a process is training it, on this machine or on one that shares its locks."""
         try:
             with (self.path / ".lock").open() as lock:
-                return not _locked(lock, fcntl.LOCK_SH)
+                return not locked(lock, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
 
 
-def _locked(lock: IO, kind: int) -> bool:
-    """Takes a lock, shared or not, where nobody else has it; the file's end gives it back."""
+def locked(lock: IO, kind: int) -> bool:
+    """Takes a lock (`fcntl.LOCK_EX` or `LOCK_SH`) where nobody else has it; closing the file gives it back."""
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -236,12 +236,24 @@ def run_at(experiment: str, name: str) -> Run:
     """The run of that name, whether it exists or not.
 
     Raises:
-        InputError: if the name cannot be a folder's.
+        InputError: if the name cannot be a folder's, or is that of a folder which is no run.
+    """
+    check_name(name, "--run")
+    run = Run(runs_root() / experiment / name)
+    if run.path.is_dir() and not run.experiment.exists() and any(run.path.iterdir()):
+        raise InputError(Problem("--run", f"{run.path} is there, and no run", "another name"))
+    return run
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuses what cannot be the name of a folder in that of an experiment.
+
+    Raises:
+        InputError: other letters than those that are safe everywhere.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "latest":
         expected = "letters, digits, '.', '_' and '-', beginning with a letter or digit; not 'latest'"
-        raise InputError(Problem("--run", f"'{name}' cannot be a run's name", expected))
-    return Run(runs_root() / experiment / name)
+        raise InputError(Problem(where, f"'{name}' cannot be a name", expected))
 
 
 def create_run(run: Run, write: Callable[[Run], None]) -> bool:

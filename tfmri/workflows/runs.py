@@ -2,19 +2,31 @@
 
 import json
 import math
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from tfmri.evaluation.summary import in_figures
 from tfmri.experiment.load import load_experiment
 from tfmri.runs.directory import Fit, Run, all_runs, runs_root
+from tfmri.runs.study import study_of
 
 HEADS = ("run", "state", "epochs", "trained for", "test")
 
 
 def list_runs() -> str:
-    """A line a run, oldest first; a run that cannot be read says so."""
-    rows = [HEADS, *(_cells(facts) for facts in facts_of_runs())]
+    """A line a run, oldest first; a run that cannot be read says so. The trials of a search share one."""
+    known, studies = facts_of_runs(), dict[str, list[dict[str, Any]]]()
+    for facts in known:
+        if facts.get("study") and not facts["test"]:
+            studies.setdefault(facts["study"], []).append(facts)
+    rows: list[tuple[str, ...]] = [HEADS]
+    for facts in known:
+        trials = studies.get(facts.get("study", ""), [])
+        if facts not in trials:
+            rows.append(_cells(facts))
+        elif facts is trials[-1]:
+            rows.append(_cells_of_study(trials))
     if len(rows) == 1:
         return f"There are no runs in {runs_root()}/ yet."
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
@@ -26,7 +38,8 @@ def facts_of_runs() -> list[dict[str, Any]]:
 
     `run`, `path`, and `state`: finished, training (some process holds it), stopped, or unreadable, which has a `reason`
     and nothing more. Then `fits` and how many are `finished`, `epochs` of each fit done, `epochs_asked`, `seconds` of
-    training over all fits, `target`, and `test`: the headline metric with its `name`, as in metrics.json, or None.
+    training over all fits, `target`, `test`: the headline metric with its `name`, as in metrics.json, or None, and
+    `study`: the search that it is a trial of, or None.
     """
     return [_facts(run) for run in all_runs()]
 
@@ -48,6 +61,7 @@ def _facts(run: Run) -> dict[str, Any]:
             "seconds": round(sum(each for each in seconds if math.isfinite(each)), 1),
             "target": experiment.target,
             "test": _headline(run),
+            "study": study_of(run),
         }
     except Exception as error:  # one damaged folder, or one of another version, is no reason not to list the others
         return {**about, "state": "unreadable", "reason": (str(error) or type(error).__name__).splitlines()[0]}
@@ -79,3 +93,13 @@ def _cells(facts: dict[str, Any]) -> tuple[str, ...]:
     test = facts["test"]
     headline = f"{facts['target']} {test['name'].replace('_', ' ')} {in_figures(test)}" if test else ""
     return facts["run"], state, epochs, str(timedelta(seconds=round(facts["seconds"]))), headline
+
+
+def _cells_of_study(trials: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The line of the trials of a search that nobody has evaluated."""
+    counts = Counter(facts["state"] for facts in trials)
+    done = [epochs for facts in trials for epochs in facts["epochs"]]
+    name = f"{trials[0]['study']}-*"
+    state = f"{len(trials)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+    seconds = round(sum(facts["seconds"] for facts in trials))
+    return name, state, f"{min(done)}-{max(done)}", str(timedelta(seconds=seconds)), ""

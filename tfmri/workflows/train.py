@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from tfmri.cohort.shuffle import shuffled
 from tfmri.cohort.splits import of_fold
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.load import dump, find_experiment, load_experiment
@@ -43,13 +42,15 @@ from tfmri.training import checkpoint
 from tfmri.training.deadline import Deadline, deadline_seconds
 from tfmri.training.hosts import Team, find_team
 from tfmri.training.interruption import REQUEUE, Interruption, leaving_at_once
+from tfmri.workflows.beginning import begin
 from tfmri.workflows.changes import check_changes, take_changes
-from tfmri.workflows.cohort import load_cohort, prepare, run_scans, run_table, with_sides
+from tfmri.workflows.cohort import run_scans, run_table
 from tfmri.workflows.learner import Learner, make_learner
 from tfmri.workflows.watching import events
 
 FUTILE = 3  # restarts of one job at the same step, after which it is no use to try again
 log = logging.getLogger(__name__)
+Watch = Callable[[Fit, Interruption], Sequence[Any]]  # -> callbacks
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,28 @@ def train(experiment_name: str, overrides: Sequence[str] = (), wanted: Wanted = 
         if team is not None and not team.leads:
             print(f"Process {team.index + 1} of {len(team.addresses)}: the first one, on {team.addresses[0]}, tells")
             unheard.enter_context(redirect_stdout(unheard.enter_context(Path(os.devnull).open("w"))))
-        return _train(experiment_name, overrides, wanted, deadline, leads=team is None or team.leads)
+        run, code = train_run(experiment_name, overrides, wanted, deadline, leads=team is None or team.leads)
+        if code:
+            again = " ".join([resume_command(run), *wanted.options])
+            print(f"Stopped and saved. This goes on with it:\n  {again}")
+        return run, code
 
 
-def _train(
-    experiment_name: str, overrides: Sequence[str], wanted: Wanted, deadline: Deadline, leads: bool
+def train_run(
+    experiment_name: str,
+    overrides: Sequence[str],
+    wanted: Wanted,
+    deadline: Deadline,
+    leads: bool = True,
+    watch: Watch | None = None,
 ) -> tuple[Run, int]:
-    """`train`, in the process that leads or in one that trains with it and writes nothing."""
+    """`train`, for those who know their deadline and say themselves how to go on.
+
+    Args:
+        leads: whether this process writes; False for one that trains together with the one that does.
+        watch: gives further callbacks of a fit, which may ask it to stop; a run that is watched does not become the
+            latest of its experiment, for it is one of many.
+    """
     path = find_experiment(experiment_name)
     run = _run(path.stem, wanted)
     there = run.experiment.exists()
@@ -119,7 +135,8 @@ def _train(
     with _warnings_kept(run) if leads else nullcontext():
         if leads:
             take_changes(run, experiment, overrides)
-            point_latest(run)
+            if watch is None:
+                point_latest(run)
         else:
             check_changes(run, experiment)
         if all(run.fit(plan.name).finished for plan in plans):
@@ -134,13 +151,11 @@ def _train(
                     continue
                 table, own = of_fold(whole, plan.fold), experiment.of_fit(plan)
                 learner = learner or make_learner(own, table, has_weights=checkpoint.exists(fit.checkpoints))
-                code = _fit(run, fit, own, table, learner, interruption, deadline, leads)
+                code = _fit(run, fit, own, table, learner, interruption, deadline, leads, watch)
             learner = None
             if not code and plan is not plans[-1] and deadline.near():
                 code = REQUEUE
             if code:
-                again = " ".join([resume_command(run), *wanted.options])
-                print(f"Stopped and saved. This goes on with it:\n  {again}")
                 return run, code
     return run, 0
 
@@ -202,64 +217,27 @@ def _warnings_kept(run: Run) -> Iterator[None]:
 
 
 def _begin(run: Run, experiment: Experiment, first: FitPlan, experiment_name: str, overrides: Sequence[str]) -> Learner:
-    """Reads the cohort, builds what learns, prepares the scans, and only then writes the run.
+    """Makes sure that all is sound, and only then writes the run.
 
     Returns:
         What learns in the fit `first`. If another process wrote the same run first, its files stand.
     """
-    cohort, labels = load_cohort(experiment)
-    table, notes = with_sides(cohort.table, experiment), list(cohort.notes)
-    if experiment.data.shuffle_labels:
-        table = shuffled(table, experiment.target, experiment.seed)
-        notes.append(f"{experiment.target} was shuffled among the subjects of training, and of validation")
-        print(f"note: {notes[-1]}")
-    for each in experiment.folds:
-        _check_sides(of_fold(table, each), experiment)
-    print(_cohort_line(table), flush=True)
-    learner = make_learner(experiment.of_fit(first), of_fold(table, first.fold))
-    cached = prepare(table, experiment)
+    sound = begin(experiment, first)
 
     def write(new: Run) -> None:
         write_text(new.experiment, dump(experiment))
-        write_cohort(new, table, cached)
+        write_cohort(new, sound.table, sound.cached)
         seeds = {"seed": experiment.seed, "split.seed": experiment.split.seed}
-        flow = {"flow": [asdict(step) for step in cohort.flow]}
-        write_json(new.provenance, describe(experiment_name, overrides, labels, seeds) | flow)
+        flow = {"flow": [asdict(step) for step in sound.flow]}
+        write_json(new.provenance, describe(experiment_name, overrides, sound.labels, seeds) | flow)
         write_text(new.requirements, installed_versions())
-        write_text(new.warnings, "".join(f"{note}\n" for note in notes))
+        write_text(new.warnings, "".join(f"{note}\n" for note in sound.notes))
         changes = uncommitted_changes()
         if changes:
             write_text(new.uncommitted, changes)
 
     create_run(run, write)
-    return learner
-
-
-def _check_sides(table: pd.DataFrame, experiment: Experiment) -> None:
-    for side in ("train", "validation", "test"):
-        if not (table["split"] == side).any():
-            advice = "Take larger shares, more subjects, or fill the split column"
-            raise InputError(Problem("the split", f"nobody is in {side}", "at least one subject", advice))
-    target = experiment.targets[experiment.target]
-    if target.classes:
-        seen = set(table.loc[table["split"] == "train", experiment.target])
-        for missing in [each for each in target.classes if each not in seen]:
-            raise InputError(
-                Problem("the split", f"no subject of class '{missing}' is in train", "one or more of each class")
-            )
-    count, size = int((table["split"] == "train").sum()), experiment.training.batch_size
-    if count < size:
-        advice = "Take a smaller batch, or more subjects for training"
-        expected = f"at most {count}, the number of training scans"
-        raise InputError(Problem("training.batch_size", str(size), expected, advice))
-
-
-def _cohort_line(table: pd.DataFrame) -> str:
-    counts = table["split"].value_counts()
-    folds = table["fold"].nunique() - 1  # '' is that of the test scans
-    sides = ", ".join(f"{counts[side]} {side}" for side in ("train", "validation", "test") if side in counts)
-    sides = sides.replace(" train", f" in {folds} folds") if folds > 0 else sides
-    return f"{len(table)} scans of {table['subject'].nunique()} subjects: {sides}"
+    return sound.learner
 
 
 def _fit(
@@ -271,6 +249,7 @@ def _fit(
     interruption: Interruption,
     deadline: Deadline,
     leads: bool,
+    watch: Watch | None,
 ) -> int:
     """Trains a fit of a run that stands on disk; the process that leads writes. Gives the exit code."""
     from tfmri.evaluation.learning_curves import best_epoch
@@ -302,6 +281,7 @@ def _fit(
         BestModel(fit.model, settings.monitor, carried),
         History(fit.history, curves, settings.monitor, settings.epochs, len(train_rows) // settings.batch_size),
         events(run, fit, experiment, table, learner, samples, train_rows),
+        *(watch(fit, interruption) if watch is not None else ()),
     ]
     fitting = Fitting(
         model=learner.model,

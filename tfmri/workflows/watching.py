@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from tfmri.experiment.load import dump
 from tfmri.experiment.schema import Experiment
 from tfmri.images.montage import montage
 from tfmri.pipeline.samples import Samples
 from tfmri.runs.directory import Fit, Run
+from tfmri.runs.provenance import settings_of
 from tfmri.tasks.task import Task
 from tfmri.workflows.learner import Learner
 
@@ -50,16 +52,19 @@ def events(
         predicted=predicted,
         texts=texts,
         name=f"{run.label}/{fit.path.name}",
-        settings=compared_by(experiment),
+        settings=compared_by(experiment, settings_of(run)),
         monitor=training.monitor,
         profile_steps=training.profile_steps,
     )
 
 
-def compared_by(experiment: Experiment) -> dict[str, Any]:
-    """The settings that runs are compared by, name -> text, number or truth value."""
+def compared_by(experiment: Experiment, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that runs are compared by, name -> text, number or truth value.
+
+    Those that a search sets are among them; augmentation is then called as in `overrides`, what the run was given.
+    """
     training, image = experiment.training, experiment.image
-    return {
+    known = {
         "target": experiment.target,
         "model": experiment.model.name,
         **{f"model.{name}": _plain(value) for name, value in experiment.model.options.items()},
@@ -76,6 +81,12 @@ def compared_by(experiment: Experiment) -> dict[str, Any]:
         "image.spacing": _plain(image.spacing),
         "seed": experiment.seed,
     }
+    given = dict(each.split("=", 1) for each in overrides)
+    for key in experiment.tune.space.keys() & given.keys():
+        name = key.removeprefix("training.").removesuffix(".name")
+        if name not in known or name == "augment":
+            known[name] = _plain(yaml.safe_load(given[key]))
+    return known
 
 
 def _plain(value: Any) -> Any:
