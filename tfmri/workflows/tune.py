@@ -19,7 +19,7 @@ from tfmri.experiment.load import Change, difference, dump, find_experiment, loa
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_csv, write_json, write_text
 from tfmri.runs.directory import Fit, Run
-from tfmri.runs.provenance import begin_command, merged, now, program
+from tfmri.runs.provenance import merged, now, program
 from tfmri.runs.study import StudyFolder, study_at
 from tfmri.training.checkpoint import newest_step
 from tfmri.training.deadline import Deadline, deadline_seconds
@@ -290,7 +290,9 @@ def _summary(shared: _Shared) -> str:
         return "\n".join(lines)
     run = Run(folder.path.parent / best["run"])
     lines.append(f"best: {run.label}, {metric.replace('_', ' ')} {best['value']:.4g}. With its settings:")
-    lines.append(f"  {begin_command(run)}")
+    given = [each for each in merged(shared.overrides, best["set"]) if not each.startswith("tune.")]
+    options = [part for each in given for part in ("--set", each)]
+    lines.append(f"  {shlex.join([program(), 'train', shared.name, *options])}")
     if found["importance"]:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importance"].items())
         lines.append(f"what made trials differ: {shares}")
