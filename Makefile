@@ -94,7 +94,8 @@ tensorboard: $(INSTALLED)  ## serve the curves of all runs, or of RUN, to a brow
 ##  The cluster
 
 .PHONY: push sync submit jobs cancel interactive doctor
-site = $(SITE:%=--site '%')
+# Of make's command line: the program reads sge/user.mk and TFMRI_SITE itself.
+site = $(if $(findstring command,$(origin SITE)),--site '$(SITE)')
 
 push: $(INSTALLED)  ## copy the code to the cluster: nothing that git ignores, and nothing is deleted there
 	.venv/bin/tfmri push $(site) $(ARGS)

@@ -17,10 +17,11 @@ from two_hosts import (
     USER,
     Hosts,
     Site,
+    connections,
     ctrl_c,
     free_port,
     new_key,
-    site_of,
+    new_site,
     start_server,
     two_hosts,
     write,
@@ -40,10 +41,23 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         yield hosts
 
 
+@pytest.fixture(scope="module")
+def session() -> Iterator[Path]:
+    with connections() as session:
+        yield session
+
+
 @pytest.fixture
-def site(hosts: Hosts, tmp_path: Path) -> Iterator[Site]:
-    with site_of(hosts, tmp_path) as site:
-        yield site
+def site(hosts: Hosts, session: Path, tmp_path: Path) -> Site:
+    """Its connections are those of the tests before it, as an afternoon's are."""
+    return new_site(hosts, tmp_path, session)
+
+
+@pytest.fixture
+def fresh_site(hosts: Hosts, tmp_path: Path) -> Iterator[Site]:
+    """Nobody has been there yet."""
+    with connections() as session:
+        yield new_site(hosts, tmp_path, session)
 
 
 def began(run: Path, when: str = "2026-11-01T10:00:00+00:00", host: str = "node1") -> Path:
@@ -140,32 +154,26 @@ def test_data_go_with_the_code_when_they_are_named(site: Site):
 # Results home
 
 
-def test_a_growing_event_file_grows_at_home_in_the_file_that_a_reader_has_open(site: Site):
-    far = site.cluster / EVENTS
-    far.parent.mkdir(parents=True)
-    far.write_bytes(os.urandom(100_000))
+def test_curves_grow_in_the_file_that_a_reader_has_open_and_results_come_whole(site: Site):
+    events, history = site.cluster / EVENTS, site.cluster / RUN / "fits/whole/history.csv"
+    events.parent.mkdir(parents=True)
+    events.write_bytes(os.urandom(100_000))
+    write(history, "epoch\n1\n")
     site.tfmri("sync")
     near = site.home / EVENTS
     inode = near.stat().st_ino
 
-    with near.open("rb") as reader:
-        assert reader.read() == far.read_bytes()
+    with near.open("rb") as reader, (site.home / RUN / "fits/whole/history.csv").open() as reader_of_results:
+        assert reader.read() == events.read_bytes()
         more = os.urandom(50_000)
-        with far.open("ab") as writer:
+        with events.open("ab") as writer:
             writer.write(more)
+        history.write_text("epoch\n1\n2\n")
         site.tfmri("sync")
         assert reader.read() == more
+        assert reader_of_results.read() == "epoch\n1\n", "what was opened stays what it was"
     assert near.stat().st_ino == inode
-    assert near.read_bytes() == far.read_bytes()
-
-
-def test_a_result_that_a_reader_has_open_stays_whole_while_a_newer_one_comes(site: Site):
-    far = write(site.cluster / RUN / "fits/whole/history.csv", "epoch\n1\n")
-    site.tfmri("sync")
-    with (site.home / RUN / "fits/whole/history.csv").open() as reader:
-        far.write_text("epoch\n1\n2\n")
-        site.tfmri("sync")
-        assert reader.read() == "epoch\n1\n"
+    assert near.read_bytes() == events.read_bytes()
     assert (site.home / RUN / "fits/whole/history.csv").read_text() == "epoch\n1\n2\n"
 
 
@@ -337,41 +345,40 @@ def waited(lines: IO[str], words: str) -> None:
 # The way there
 
 
-def test_each_host_is_logged_in_to_once(site: Site):
-    write(site.cluster / RUN / "experiment.yaml")
-    before = (site.hosts.login.logins, site.hosts.jump.logins)
-    site.tfmri("push")
-    site.tfmri("sync")
-    site.tfmri("sync")
-    assert (site.hosts.login.logins, site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
-    folder = site.sockets / "tfmri"
+def test_each_host_is_logged_in_to_once(fresh_site: Site):
+    write(fresh_site.cluster / RUN / "experiment.yaml")
+    before = (fresh_site.hosts.login.logins, fresh_site.hosts.jump.logins)
+    fresh_site.tfmri("push")
+    fresh_site.tfmri("sync")
+    fresh_site.tfmri("sync")
+    assert (fresh_site.hosts.login.logins, fresh_site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
+    folder = fresh_site.session / "tfmri"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len([path for path in folder.iterdir() if path.is_socket()]) == 2
 
 
-def test_ones_own_settings_of_ssh_hold(site: Site):
+def test_ones_own_settings_of_ssh_hold(fresh_site: Site):
     """Names of one's own for the hosts, and one's own way of sharing connections."""
-    sockets = site.sockets / "mine"
+    sockets = fresh_site.session / "mine"
     sockets.mkdir(mode=0o700)
-    site.ssh_settings(
-        f"Host big\n  HostName 127.0.0.1\n  Port {site.hosts.login.port}\n  ProxyJump door",
-        f"Host door\n  HostName 127.0.0.1\n  Port {site.hosts.jump.port}",
+    fresh_site.ssh_settings(
+        f"Host big\n  HostName 127.0.0.1\n  Port {fresh_site.hosts.login.port}\n  ProxyJump door",
+        f"Host door\n  HostName 127.0.0.1\n  Port {fresh_site.hosts.jump.port}",
         f"Host *\n  User {USER}\n  ControlPath {sockets}/%C",
     )
-    settings = (site.home / "sge/user.mk").read_text().splitlines()
+    settings = (fresh_site.home / "sge/user.mk").read_text().splitlines()
     own = [line for line in settings if line.startswith(("REMOTE", "SSH_CONFIG"))]
-    (site.home / "sge/user.mk").write_text("\n".join([*own, "HOST = big", "JUMP ="]) + "\n")
-    before = (site.hosts.login.logins, site.hosts.jump.logins)
-    site.tfmri("push")
-    site.tfmri("push")
-    assert (site.hosts.login.logins, site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
-    for path in sockets.iterdir():
-        subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=True)
+    (fresh_site.home / "sge/user.mk").write_text("\n".join([*own, "HOST = big", "JUMP ="]) + "\n")
+    before = (fresh_site.hosts.login.logins, fresh_site.hosts.jump.logins)
+    fresh_site.tfmri("push")
+    fresh_site.tfmri("push")
+    assert (fresh_site.hosts.login.logins, fresh_site.hosts.jump.logins) == (before[0] + 1, before[1] + 1)
+    assert len(list(sockets.iterdir())) == 2
 
 
-def test_a_folder_of_sockets_that_others_can_enter_is_refused(site: Site):
-    (site.sockets / "tfmri").mkdir(mode=0o755)
-    assert "not yours alone" in site.tfmri("push", code=2)
+def test_a_folder_of_sockets_that_others_can_enter_is_refused(fresh_site: Site):
+    (fresh_site.session / "tfmri").mkdir(mode=0o755)
+    assert "not yours alone" in fresh_site.tfmri("push", code=2)
 
 
 def said_of(site: Site, *sentences: str, command: str = "sync") -> None:
@@ -382,33 +389,37 @@ def said_of(site: Site, *sentences: str, command: str = "sync") -> None:
     assert said.startswith("tfmri: ") and len(said.splitlines()) == 1 and "Traceback" not in said
 
 
-def test_a_host_that_cannot_be_reached_is_told_with_what_to_do(site: Site):
-    jump = f"{USER}@127.0.0.1:{site.hosts.jump.port}"
-    site.settings(JUMP="nobody.invalid")
-    said_of(site, "nobody.invalid: no host of that name is known here", "VPN")
-    site.settings(JUMP="", HOST="nobody.invalid")
-    said_of(site, "nobody.invalid: no host of that name is known here", "VPN")
-    site.settings(JUMP=f"{USER}@127.0.0.1:{free_port()}")
-    said_of(site, "refuses the connection", "VPN")
-    site.settings(JUMP=jump, PORT=str(free_port()))
-    said_of(site, f"{jump}, on the way, does not reach it", "PORT")
+def test_a_host_that_cannot_be_reached_is_told_with_what_to_do(fresh_site: Site):
+    jump = f"{USER}@127.0.0.1:{fresh_site.hosts.jump.port}"
+    fresh_site.settings(JUMP="nobody.invalid")
+    said_of(fresh_site, "nobody.invalid: no host of that name is known here", "VPN")
+    fresh_site.settings(JUMP="", HOST="nobody.invalid")
+    said_of(fresh_site, "nobody.invalid: no host of that name is known here", "VPN")
+    fresh_site.settings(JUMP=f"{USER}@127.0.0.1:{free_port()}")
+    said_of(fresh_site, "refuses the connection", "VPN")
+    fresh_site.settings(JUMP=jump, PORT=str(free_port()))
+    said_of(fresh_site, f"{jump}, on the way, does not reach it", "PORT")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        site.ssh_settings("ConnectTimeout 1")
-        site.settings(JUMP="", PORT=str(silent.getsockname()[1]))
-        said_of(site, "does not answer", "VPN")
+        fresh_site.ssh_settings("ConnectTimeout 1")
+        fresh_site.settings(JUMP="", PORT=str(silent.getsockname()[1]))
+        said_of(fresh_site, "does not answer", "VPN")
 
 
-def test_keys_that_do_not_fit_are_told_with_what_to_do(site: Site, tmp_path: Path):
-    site.ssh_settings(f"IdentityFile {new_key(tmp_path / 'another')}")
-    site.ssh_config.write_text(site.ssh_config.read_text().replace(f"IdentityFile {site.hosts.key}\n", ""))
-    said_of(site, "does not let you in", "ssh-copy-id", "LOGIN")
-    site.ssh_settings()
-    right = site.known_hosts.read_text()
-    site.known_hosts.write_text("")
-    said_of(site, "does not know its key yet", f"ssh {USER}@127.0.0.1:{site.hosts.jump.port}")
+def test_keys_that_do_not_fit_are_told_with_what_to_do(fresh_site: Site, tmp_path: Path):
+    fresh_site.ssh_settings(f"IdentityFile {new_key(tmp_path / 'another')}")
+    fresh_site.ssh_config.write_text(
+        fresh_site.ssh_config.read_text().replace(f"IdentityFile {fresh_site.hosts.key}\n", "")
+    )
+    said_of(fresh_site, "does not let you in", "ssh-copy-id", "LOGIN")
+    fresh_site.ssh_settings()
+    right = fresh_site.known_hosts.read_text()
+    fresh_site.known_hosts.write_text("")
+    said_of(fresh_site, "does not know its key yet", f"ssh {USER}@127.0.0.1:{fresh_site.hosts.jump.port}")
     wrong = (tmp_path / "another.pub").read_text()
-    site.known_hosts.write_text(right.splitlines()[1] + "\n" + f"[127.0.0.1]:{site.hosts.login.port} {wrong}")
-    said_of(site, "its key is not the one it had before", "ssh-keygen -f", "-R")
+    fresh_site.known_hosts.write_text(
+        right.splitlines()[1] + "\n" + f"[127.0.0.1]:{fresh_site.hosts.login.port} {wrong}"
+    )
+    said_of(fresh_site, "its key is not the one it had before", "ssh-keygen -f", "-R")
 
 
 def test_what_is_missing_there_is_told_with_what_to_do(site: Site, tmp_path: Path):
@@ -424,14 +435,16 @@ def test_what_is_missing_there_is_told_with_what_to_do(site: Site, tmp_path: Pat
     programs.mkdir()
     for name in ("sh", "mkdir"):
         (programs / name).symlink_to(str(shutil.which(name)))
-    bare = start_server(tmp_path, "bare", site.hosts.key, f"SetEnv PATH={programs}")
-    try:
-        site.known_hosts.write_text(site.known_hosts.read_text() + f"[127.0.0.1]:{bare.port} {bare.public_key}")
-        site.settings(PORT=str(bare.port))
-        said_of(site, "the program rsync is not found there")
-    finally:
-        bare.process.terminate()
-        bare.process.wait(10)
+    talks = 'ForceCommand echo Welcome; eval "$SSH_ORIGINAL_COMMAND"'
+    for setting, words in ((f"SetEnv PATH={programs}", "the program rsync is not found there"), (talks, "~/.bashrc")):
+        server = start_server(tmp_path, f"odd{len(words)}", site.hosts.key, setting)
+        try:
+            write(site.known_hosts, site.known_hosts.read_text() + f"[127.0.0.1]:{server.port} {server.public_key}")
+            site.settings(PORT=str(server.port))
+            said_of(site, words, command="push")
+        finally:
+            server.process.terminate()
+            server.process.wait(10)
     environment = site.environment | {"PATH": str(programs)}
     done = subprocess.run([*PROGRAM, "sync"], cwd=site.home, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "not installed here" in done.stderr and "apt install" in done.stderr

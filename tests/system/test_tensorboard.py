@@ -14,7 +14,7 @@ from browser import BROWSER, Page, browser
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
-from two_hosts import MISSING, ctrl_c, free_port, site_of, two_hosts
+from two_hosts import MISSING, connections, ctrl_c, free_port, new_site, two_hosts
 
 MISSING = MISSING + ["chromium"] * (BROWSER is None)
 pytestmark = [
@@ -67,7 +67,8 @@ def words_in(page: Page, element: str) -> list[str]:
 
 def test_curves_grow_in_the_browser_between_two_syncs(tmp_path: Path):
     (tmp_path / "hosts").mkdir()
-    with two_hosts(tmp_path / "hosts") as hosts, site_of(hosts, tmp_path) as site:
+    with two_hosts(tmp_path / "hosts") as hosts, connections() as session:
+        site = new_site(hosts, tmp_path, session)
         experiment, name = site.cluster / "runs" / "sex_clf", "sex_clf/first/whole/train"
         events = experiment / "first" / "fits" / "whole" / "logs" / "train" / "events.out.tfevents.1"
         write_events(events, range(3))

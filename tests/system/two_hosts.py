@@ -105,12 +105,12 @@ class Site:
     hosts: Hosts
     ssh_config: Path
     known_hosts: Path
-    sockets: Path
+    session: Path
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "LANG")}
-        return kept | {"HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.sockets)}
+        return kept | {"HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.session)}
 
     def settings(self, **changes: str) -> None:
         """Writes sge/user.mk."""
@@ -152,7 +152,19 @@ def ctrl_c(process: subprocess.Popen) -> str:
 
 
 @contextmanager
-def site_of(hosts: Hosts, folder: Path) -> Iterator[Site]:
+def connections() -> Iterator[Path]:
+    """A folder for what XDG_RUNTIME_DIR holds of a session; connections that are open in the end are closed."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="tfmri-") as name:  # pytest's paths are too long for sockets
+        try:
+            yield Path(name)
+        finally:
+            for path in Path(name).glob("*/*"):  # one that goes through another may have ended with it
+                subprocess.run(
+                    ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=False
+                )
+
+
+def new_site(hosts: Hosts, folder: Path, session: Path) -> Site:
     home, cluster = folder / "at home" / "my code", folder / 'it\'s a "project" $HOME' / "tfmri code"
     home.mkdir(parents=True)
     cluster.parent.mkdir()
@@ -162,17 +174,10 @@ def site_of(hosts: Hosts, folder: Path) -> Iterator[Site]:
     known_hosts = folder / "known_hosts"
     servers = (hosts.login, hosts.jump)
     known_hosts.write_text("".join(f"[127.0.0.1]:{server.port} {server.public_key}" for server in servers))
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="tfmri-") as sockets:  # pytest's paths are too long for one
-        site = Site(home, cluster, hosts, folder / "ssh_config", known_hosts, Path(sockets))
-        site.settings()
-        site.ssh_settings()
-        try:
-            yield site
-        finally:
-            for path in Path(sockets).glob("tfmri/*"):  # one that goes through another may have ended with it
-                subprocess.run(
-                    ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "x"], capture_output=True, check=False
-                )
+    site = Site(home, cluster, hosts, folder / "ssh_config", known_hosts, session)
+    site.settings()
+    site.ssh_settings()
+    return site
 
 
 def write(path: Path, text: str = "x") -> Path:

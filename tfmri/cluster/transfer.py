@@ -117,7 +117,7 @@ def identity(run: Path) -> dict[str, Any]:
         except ValueError:  # being written, or no such file
             continue
         if isinstance(known, dict):
-            return {name: known.get(name) for name in ("started", "begun", "host")}
+            return {name: known.get(name) for name in ("started", "began", "host")}
     return {}
 
 
