@@ -66,6 +66,10 @@ def test_differences_are_of_the_same_draws_and_hold_what_they_should():
     one, other = shared(ages(5, 0), ages(5, 0).iloc[::-1], "regression", [])
     same = differences(one, other, "regression", [], seed=0, resamples=200)
     assert same["mae"]["difference"] == same["mae"]["lower"] == same["mae"]["upper"] == 0
+    nine, ten = (
+        differences(*(ages(5, seed).iloc[:people] for seed in (0, 1)), "regression", [], 0)["mae"] for people in (9, 10)
+    )
+    assert (nine["lower"], "note" in nine) == (None, True) and ten["lower"] < ten["difference"] < ten["upper"]
     better = differences(ages(10, 0), ages(2, 1), "regression", [], seed=0, resamples=500)
     assert better["mae"]["upper"] < 0 < better["r2"]["lower"]
     twice = differences(ages(10, 0, repeat=2), ages(2, 1, repeat=2), "regression", [], seed=0, resamples=500)

@@ -49,3 +49,5 @@ def test_spread_is_of_the_number_or_of_the_predicted_class():
 def test_a_fit_that_says_nothing_leaves_nothing_to_say():
     sex = pd.DataFrame({"scan": ["a", "a"], "fit": ["1", "2"], "prediction": ["f", None], "p_f": [0.9, np.nan]})
     assert ensemble(sex.assign(p_m=1 - sex["p_f"]), ["f", "m"])["prediction"].isna().all()
+    age = pd.DataFrame({"scan": ["a", "a", "b"], "fit": ["1", "2", "1"], "prediction": [40.0, np.inf, 50.0]})
+    np.testing.assert_array_equal(ensemble(age, [])["prediction"], [np.nan, 50])
