@@ -33,6 +33,12 @@ def test_done(log):
     assert outcome(ended(0, failed=15, failure="in epilog"), ASKED, log("")).state == "done"
 
 
+def test_an_evaluation_of_a_part_of_the_fits_is_done_with_a_remark(log):
+    remark = "fold-2 has not ended: these results are of 2 of 3 fits"
+    found = outcome(ended(3), ASKED, log(f"{remark}\n2026-11-28 11:08:42  tfmri evaluate ended with 3\n"))
+    assert (found.state, found.reason) == ("done", remark)
+
+
 def test_its_time_was_over(log):
     for account in (ended(137, 37, 3600), ended(137, 100, 3590), ended(137, 100, 3605)):
         found = outcome(account, ASKED, log("epoch 3\n"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tfmri.cluster.accounting import Account
 
-REQUEUE, PREPARE_FAILED = 99, 100
+PARTLY, REQUEUE, PREPARE_FAILED = 3, 99, 100  # exit codes
 END = 64 * 1024  # bytes of a log that are looked at
 ALMOST = 0.9  # of the memory asked for: a process that was killed there wanted more
 SPARE = 90  # s before its time is over in which a job has met its end; clocks differ
@@ -174,6 +174,9 @@ def _of_code(code: int, lines: Sequence[str], log: Path) -> Outcome:
     said = next((line for line in reversed(lines) if line.startswith(("tfmri: ", "sge: "))), "").partition(": ")[2]
     if code == PREPARE_FAILED and own is not None:
         code = own
+    if code == PARTLY:
+        remark = next((line for line in reversed(lines) if "has not ended" in line or "have not ended" in line), "")
+        return Outcome("done", "", remark or "not all is well", f"Its log tells more: {log}")
     if code == 2 and said:
         return Outcome("failed", "settings", said, "Put it right, and submit again")
     if code == 137:
