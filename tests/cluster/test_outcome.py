@@ -101,8 +101,10 @@ def test_what_was_cancelled_is_no_failure(log):
     assert outcome(ended(140), ASKED, log("")).state == "ended"
 
 
-def test_it_is_to_be_run_again(log):
-    assert outcome(ended(99, 25, failure="rescheduling"), ASKED, log("")).state == "again"
+def test_it_is_to_be_run_again_or_was(log):
+    stopped = ended(99, 25, failure="rescheduling")
+    assert outcome(stopped, ASKED, log("2026-11-28 11:08:42  tfmri train ended with 99\n")).state == "again"
+    assert outcome(stopped, ASKED, log(f"{BEGAN}2026-11-28 12:08:42  tfmri train ended with 0\n")).state == "done"
 
 
 def test_the_log_tells_where_the_accounting_does_not(log, tmp_path):

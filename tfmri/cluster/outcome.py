@@ -72,6 +72,8 @@ def outcome(account: Account | None, asked: Asked, log: Path, cancelled: bool = 
         cancelled: whether its person ended it.
     """
     lines = end_of(log)
+    if account and account.again and written_code(lines) not in (None, REQUEUE):
+        account = None  # it has been run again since, and its entry is still to come
     code = account.exit_status if account else written_code(lines)
     if account is None and code is None:
         return _without_a_trace(cancelled, log)

@@ -78,10 +78,16 @@ def list_jobs(name: str | None = None, as_json: bool = False) -> str:
     held = queued()
     chosen = [submission_of(name, found)] if name else _of_interest(latest(found), held)
     lines, notes = _lines(chosen, held)
+    others = {each.number for each in held} - {task.number for each in found for task in each.tasks}
+    if others and not name:
+        notes.append(f"{len(others)} more of your jobs wait or run, submitted otherwise: qstat tells of them.")
     if as_json:
         return json.dumps([asdict(line) for line in lines], indent=2)
     if not lines:
-        return f"Nothing waits or runs, and nothing was submitted in {SHOWN.days} days. Of older ones: tfmri jobs RUN"
+        none = (
+            f"No job of tfmri waits or runs, and none was submitted in {SHOWN.days} days. Of older ones: tfmri jobs RUN"
+        )
+        return "\n".join([none, *notes])
     return "\n".join([_table(lines), *_explained(lines, {each.run: each.again for each in chosen}), *notes])
 
 
@@ -128,7 +134,12 @@ def _accounted(
 ) -> tuple[list[Submission], list[str]]:
     """Submissions with the accounts of all their tasks that have ended: Grid Engine is asked once for those of all."""
     unknown = {
-        each.path: {task.key for task in each.tasks if (task.number, task.index) not in there} - each.accounts.keys()
+        each.path: {
+            task.key
+            for task in each.tasks
+            if (task.number, task.index) not in there and not (each.cancelled and not task.log.exists())  # never began
+        }
+        - each.accounts.keys()
         for each in chosen
     }
     begun = [each.submitted for each in chosen if unknown[each.path]]
@@ -141,10 +152,10 @@ def _accounted(
     with_accounts = []
     for each in chosen:
         new = {key: found[key] for key in unknown[each.path] & found.keys()}
-        if new:
-            each = replace(each, accounts=each.accounts | new)
-            remember(each, each.accounts)
-        with_accounts.append(each)
+        last = {key: account for key, account in new.items() if each.cancelled or not account.again}
+        if last:
+            remember(each, each.accounts | last)
+        with_accounts.append(replace(each, accounts=each.accounts | new))
     return with_accounts, []
 
 
