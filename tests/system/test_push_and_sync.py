@@ -283,7 +283,7 @@ def test_nothing_from_there_gets_out_of_the_runs(site: Site):
 
 
 def test_an_interrupted_transfer_goes_on_where_it_stopped(site: Site):
-    """A model and an event file of 12 MB at 6 MB a second: Ctrl-C, then a connection that is cut, then to the end."""
+    """A model and an event file of 8 MB at 6 MB a second: Ctrl-C, then a connection that is cut, then to the end."""
     model, events = site.cluster / RUN / "fits/whole/model.keras", site.cluster / EVENTS
     for path in (model, events):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -410,7 +410,8 @@ def test_keys_that_do_not_fit_are_told_with_what_to_do(fresh_site: Site, tmp_pat
     fresh_site.ssh_config.write_text(
         fresh_site.ssh_config.read_text().replace(f"IdentityFile {fresh_site.hosts.key}\n", "")
     )
-    said_of(fresh_site, "does not let you in", "ssh-copy-id", "LOGIN")
+    said = fresh_site.tfmri("sync", "--watch", "60", code=2)
+    assert "does not let you in" in said and "ssh-copy-id" in said and "LOGIN" in said and len(said.splitlines()) == 1
     fresh_site.ssh_settings()
     right = fresh_site.known_hosts.read_text()
     fresh_site.known_hosts.write_text("")

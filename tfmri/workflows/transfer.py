@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfmri.cluster import transfer
 from tfmri.cluster.site import DEFAULT, Site, load_site
+from tfmri.cluster.ssh import NOT_LET_IN
 from tfmri.errors import InputError
 from tfmri.project import in_project
 from tfmri.runs.directory import runs_root
@@ -61,11 +62,11 @@ def sync(
         site_name: the site, the person's own otherwise.
         run: only this one, `EXPERIMENT/NAME` or `EXPERIMENT/latest`.
         weights: models and checkpoints as well.
-        watch: seconds after which to fetch again, until Ctrl-C; what fails is told, and tried again.
+        watch: seconds after which to fetch again, until Ctrl-C; what fails is told, and tried again, but for a login.
         limit: the most to fetch in a second, in rsync's words: `2m`.
 
     Raises:
-        InputError: whatever was in the way, of what is fetched once.
+        InputError: whatever was in the way, of what is fetched once; a refused login.
     """
     site = load_site(site_name)
     try:
@@ -73,7 +74,7 @@ def sync(
             try:
                 _fetch(site, run, weights, limit)
             except InputError as error:
-                if watch is None:
+                if watch is None or NOT_LET_IN in str(error):  # clusters shut out who tries again and again
                     raise
                 print(f"tfmri: {error}", file=sys.stderr, flush=True)
             if watch is None:
