@@ -10,10 +10,12 @@ The gap is prediction minus truth: positive where a brain looks older than it is
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:  # whoever reads an experiment's settings comes by here, and needs no pandas
+    import pandas as pd
 
 Kind = Literal["classification", "regression"]
 Metrics = dict[str, Any]  # metric -> number, or (resamples,) float64
@@ -97,7 +99,7 @@ def regression_metrics(truth, prediction, weights=None) -> Metrics:
         }
 
 
-def metrics_of(rows: pd.DataFrame, kind: Kind, classes: Sequence[str]) -> Callable[..., Metrics]:
+def metrics_of(rows: "pd.DataFrame", kind: Kind, classes: Sequence[str]) -> Callable[..., Metrics]:
     """The metrics of a predictions table (columns truth, prediction, p_<class>), to be called with `weights=`."""
     if kind == "classification":
         return partial(
@@ -108,13 +110,15 @@ def metrics_of(rows: pd.DataFrame, kind: Kind, classes: Sequence[str]) -> Callab
     raise ValueError(f"kind {kind!r} is neither 'classification' nor 'regression'")
 
 
-def probabilities_of(rows: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+def probabilities_of(rows: "pd.DataFrame", classes: Sequence[str]) -> np.ndarray:
     """(n, classes) float64 from the columns p_<class> of a predictions table."""
     return rows[[f"p_{name}" for name in classes]].to_numpy(float)
 
 
 def class_numbers(names, classes: Sequence[str]) -> np.ndarray:
     """(n,) place of each name in `classes`. ValueError for a name that is not there."""
+    import pandas as pd
+
     numbers = pd.Index(classes).get_indexer(pd.Index(names, dtype=object))
     if (numbers < 0).any():
         raise ValueError(f"'{np.asarray(names)[numbers < 0][0]}' is not one of the classes {list(classes)}")
