@@ -31,6 +31,14 @@ def test_an_import_that_fails_or_crashes_is_told():
     assert crashes.state == "problem" and "SIGILL" in crashes.found and "AVX" in crashes.advice
 
 
+def test_what_is_wrong_with_a_gpu_is_told_from_what_tensorflow_says():
+    lost = "import sys; sys.exit('INTERNAL: libdevice not found at ./libdevice.10.bc')"
+    found = check_tensorflow(1, True, python(lost))
+    assert found.state == "problem" and "--xla_gpu_cuda_data_dir=" in found.advice
+    busy = "import sys; sys.exit('failed call to cuInit: CUDA_ERROR_DEVICES_UNAVAILABLE')"
+    assert "in use by another process" in check_tensorflow(1, True, python(busy)).found
+
+
 def test_gpus_that_tensorflow_does_not_see():
     sees_one = python("""print('PROBED {"version": "2.21.0", "gpus": ["NVIDIA A100"]}')""")
     assert check_tensorflow(1, True, sees_one).found == "2.21.0, with NVIDIA A100"

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
@@ -112,6 +113,12 @@ def _broken(about: str, done: subprocess.CompletedProcess[str]) -> Finding:
     last = lines[-1].strip() if lines else f"it ended with {done.returncode}"
     if "CUDA_ERROR_DEVICES_UNAVAILABLE" in done.stderr or "all CUDA-capable devices are busy" in done.stderr:
         return Finding(about, "problem", "a GPU here is in use by another process", "Ask for one: tfmri interactive")
+    if "libdevice" in done.stderr:
+        folder = f"{sysconfig.get_path('purelib')}/nvidia/cuda_nvcc"
+        advice = f"export XLA_FLAGS=--xla_gpu_cuda_data_dir={folder}, as job scripts do"
+        return Finding(
+            about, "problem", "XLA does not find libdevice, so that nothing can be compiled for a GPU", advice
+        )
     return Finding(about, "problem", f"it does not work: {last[:200]}", f"{SETUP} installs it anew after `make clean`")
 
 

@@ -20,6 +20,7 @@ from tfmri.runs.directory import Fit, Run, find_run, runs_root
 SHOWN = timedelta(days=14)  # for so long jobs that have ended are listed without being asked for
 HEADS = ("run", "step", "job", "state", "for", "epoch", "time left", "again", "node")
 OPEN = ("waiting", "held", "running", "again")  # states of jobs that are still to do something
+OFTEN = 3  # times that a job is run again, from which on it is looked at what for
 AGAIN = "Grid Engine runs this job again"  # as sge/environment.sh writes it
 
 
@@ -192,7 +193,11 @@ def _there(line: Line, task: Task, submission: Submission, state: Queued, before
         left = task.asked.seconds - seconds if task.asked.seconds else None
         name = "ending" if "d" in letters else "suspended" if set(letters) & set("sST") else "running"
         to_go = line.seconds_to_go if name == "running" else None
-        return replace(line, state=name, seconds=seconds, seconds_left=left, seconds_to_go=to_go, node=state.node)
+        line = replace(line, state=name, seconds=seconds, seconds_left=left, seconds_to_go=to_go, node=state.node)
+        if task.name and line.again >= OFTEN and line.again > (line.epoch or 0):
+            reason = f"it was run again {line.again} times for {line.epoch or 0} epochs: a start takes most of its time"
+            return replace(line, reason=reason, advice=f"tfmri cancel it, and submit with more {task.asked.keys}.h_rt")
+        return line
     line = replace(line, seconds=(datetime.now(UTC) - submission.submitted).total_seconds(), seconds_to_go=None)
     if "h" in letters:
         reason, advice = _held(task, before)
