@@ -46,13 +46,14 @@ def check_host(site: Site) -> Finding | None:
         return None
     way = f"{site.host}{f' through {site.jump}' if site.jump else ''}"
     try:
-        done = run_there(site, "command -v qsub rsync", unattended=True)
+        done = run_there(site, "command -v qsub; command -v rsync; true", unattended=True)
     except InputError as error:
         problem = error.problems[0]
         if problem.found == NOT_LET_IN:
-            return Finding(
-                about, "note", f"{problem.where} answers, and asks for a password", "A key saves it: ssh-copy-id"
+            found = (
+                f"{problem.where} answers, and without a password lets nobody in: what is behind it was not looked at"
             )
+            return Finding(about, "note", found, "A key (ssh-copy-id) saves the typing")
         return Finding(about, "problem", f"{problem.where}: {problem.found}", problem.advice)
     missing = [name for name in ("qsub", "rsync") if f"/{name}" not in done.stdout]
     if missing:
