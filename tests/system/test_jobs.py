@@ -5,11 +5,13 @@ Most jobs here are scripts of a few lines that fail in one way each; one is a tr
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,6 +216,28 @@ def test_a_command_runs_on_a_node_with_what_was_asked_for(login):
     assert "two  blanks 2" in said
     assert "qrsh -cwd -l tmem=3072M -l h_rt=0:30:0 -l gpu=true -pe gpu 2" in said
     assert "'16'; expected a number with K, M, G or T" in login.tfmri("interactive", "--memory", "16", code=2)
+
+
+def test_a_shell_opens_on_a_node(login):
+    terminal, theirs = pty.openpty()
+    command = [*PROGRAM, "interactive", "--gpus", "2"]
+    shell = subprocess.Popen(
+        command,
+        cwd=login.folder,
+        env=login.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(terminal, b"echo sum:$((40 + 2)); exit\n")
+    said = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while more := os.read(terminal, 4096):
+            said += more
+    os.close(terminal)
+    assert shell.wait(30) == 0 and b"sum:42" in said, said.decode()
 
 
 def test_the_doctor_asks_grid_engine_whether_it_knows_the_site(login, monkeypatch):

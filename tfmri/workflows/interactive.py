@@ -42,7 +42,8 @@ def qrsh(
     _check("--memory", memory, Memory, "a number with K, M, G or T: 16G")
     _check("--time", time, JobTime, "HH:MM:SS, such as 2:0:0")
     asked = words(load_site(site), Needs(memory, time, gpus))
-    return ["qrsh", "-cwd", *(["-now", "no"] if wait else []), *asked, *map(shlex.quote, command)]
+    folder = ["-cwd"] if command else []  # a shell begins in the home folder: qrsh refuses -cwd for one
+    return ["qrsh", *folder, *(["-now", "no"] if wait else []), *asked, *map(shlex.quote, command)]
 
 
 def interactive(words: list[str]) -> None:
