@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tfmri.errors import InputError
-from tfmri.training.deadline import LEAST_SPARE, Deadline, deadline_seconds
+from tfmri.training.deadline import SPARE, Deadline, deadline_seconds
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,19 @@ def test_a_deadline_counts_from_the_start_of_the_process():
 
 def test_it_is_near_when_a_pause_and_two_saves_would_not_be_over_before_it():
     lived = time.time() - Deadline(0).end
-    assert Deadline(lived + LEAST_SPARE - 1).near() and not Deadline(None).near()
-    deadline = Deadline(lived + LEAST_SPARE + 1000)
+    assert Deadline(10 * SPARE).spare == SPARE and Deadline(60).spare == 6
+    assert Deadline(lived * 1.1).near() and not Deadline(None).near()
+    deadline = Deadline(lived + SPARE + 1000)
     assert not deadline.near()
     deadline.longest_save = 600.0
     assert deadline.near()
     deadline.longest_save, deadline.longest_pause = 0.0, 1100.0
     assert deadline.near()
+
+
+def test_in_a_job_it_counts_from_the_start_of_the_job(monkeypatch):
+    monkeypatch.setenv("TFMRI_STARTED", "1700000000")
+    assert Deadline(500).end == 1700000500
 
 
 def test_a_job_is_asked_for_its_h_rt_and_nothing_else_is(tmp_path, monkeypatch):

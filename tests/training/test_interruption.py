@@ -45,3 +45,18 @@ def test_ctrl_c_is_left_as_it_is_where_a_job_leaves_at_once():
     with leaving_at_once():
         assert signal.getsignal(signal.SIGINT) is before[0]
     assert signal.getsignal(signal.SIGTERM) is before[1]
+
+
+def test_near_its_deadline_it_leaves_to_be_run_again_and_afterwards_nothing_rings():
+    text = """
+import signal, time
+from tfmri.training.interruption import leaving_at_once
+with leaving_at_once(time.time() + 60):
+    print("in time")
+assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+with leaving_at_once(time.time() + 1):
+    time.sleep(60)
+    print("too late")
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (99, "in time\n")

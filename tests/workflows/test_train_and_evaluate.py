@@ -18,6 +18,7 @@ from program import run
 
 from tfmri.evaluation.adjustments import learn
 from tfmri.machine import processors
+from tfmri.training import checkpoint
 
 PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
 
@@ -132,7 +133,7 @@ def test_an_unfinished_run_is_not_evaluated_and_an_unknown_one_is_named(cohort):
     assert "no run of that name" in run("evaluate", "small/latest", code=2)
 
 
-def test_a_run_stopped_by_ctrl_c_and_by_its_deadline_ends_as_one_never_stopped(cohort):
+def test_a_run_stopped_by_ctrl_c_and_by_its_deadline_ends_as_one_never_stopped(cohort, monkeypatch):
     settings = ["small.yaml", "--set", "training.epochs=3", "--set", "augment=none"]
     run("train", *settings, "--run", "whole")
     process = subprocess.Popen(
@@ -155,6 +156,15 @@ def test_a_run_stopped_by_ctrl_c_and_by_its_deadline_ends_as_one_never_stopped(c
     again = next(line for line in said.splitlines() if "--run stopped" in line)
     _, *arguments = shlex.split(command)
     assert arguments == shlex.split(again)[1:] == ["train", "small.yaml", "--run", "stopped"]
+    about = Path("runs/small/stopped/fits/whole/provenance.json")
+    known = json.loads(about.read_text())
+    step = checkpoint.newest_step(about.parent / "checkpoints")
+    futile = {"when": "", "host": "", "step": step, "JOB_ID": "4711"}
+    about.write_text(json.dumps(known | {"restarts": [*known["restarts"], futile, futile]}))
+    with monkeypatch.context() as job:  # Grid Engine runs it again and again, and it comes no further
+        job.setenv("JOB_ID", "4711")
+        assert f"got no further than step {step}" in run(*arguments, code=2)
+    about.write_text(json.dumps(known))
     run(*arguments)
     assert_same_bits(Path("runs/small/whole/fits/whole"), Path("runs/small/stopped/fits/whole"))
     assert len(json.loads(Path("runs/small/stopped/fits/whole/provenance.json").read_text())["restarts"]) == 2
@@ -181,11 +191,13 @@ def test_folds_and_seeds_are_trained_together_or_one_by_one_to_the_same_weights_
     parts = pd.read_csv(root / "splits.csv", dtype=str, keep_default_na=False)
     assert set(parts["fold"]) == {"", "1", "2"} and ((parts["fold"] == "") == (parts["split"] == "test")).all()
 
-    run("train", *settings, "--run", "one", "--fit", names[-1])
+    run("train", *settings, "--run", "one", "--fit", "4")
     assert [path.name for path in Path("runs/small/one/fits").iterdir()] == names[-1:]
     assert "finished; nothing to do" in run("train", "small.yaml", "--resume", "--fit", names[-1])
     assert "1 of 4 fits" in run("runs")
-    assert ", ".join(names[:-1]) in run("evaluate", "small/one", code=2)
+    said = run("evaluate", "small/one", code=3)
+    assert f"{', '.join(names[:-1])} have not ended: these results are of 1 of 4 fits" in said
+    assert "1 of 4 fits" in Path("runs/small/one/evaluation/test/report.html").read_text()
     assert_same_bits(root / "fits" / names[-1], Path("runs/small/one/fits") / names[-1])
     layers = []
     for name in names:

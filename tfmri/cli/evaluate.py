@@ -32,4 +32,4 @@ def evaluate(
     from tfmri.workflows import evaluate as workflow
 
     wanted = workflow.Wanted(split, labels, name, Views(mirrored, dropout_draws), anonymous)
-    workflow.evaluate(find_run(run), wanted)
+    raise typer.Exit(workflow.evaluate(find_run(run), wanted))

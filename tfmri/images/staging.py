@@ -43,7 +43,7 @@ def stage(cached: Sequence[CachedScan], rows: Sequence[int], folder: Path, most:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"prepared scans could not be copied to {folder} ({error.strerror}): they are read from where they lie")
         return list(cached)
-    print(f"{len(files)} prepared scans, {_size(needed)}, copied to {folder}", flush=True)
+    print(f"{len(files)} files of {len(rows)} prepared scans, {_size(needed)}, copied to {folder}", flush=True)
     staged = list(cached)
     for row in rows:
         mask = cached[row].mask

@@ -8,7 +8,7 @@ from time import time
 
 from tfmri.errors import InputError, Problem
 
-LEAST_SPARE = 30.0  # s, for leaving and for what a cluster's clocks differ by
+SPARE = 30.0  # s, for leaving and for what a cluster's clocks differ by; of a short time, a tenth of it
 
 
 class Deadline:
@@ -21,13 +21,14 @@ class Deadline:
 
     def __init__(self, seconds: float | None):
         self.end = None if seconds is None else _start() + seconds
+        self.spare = min(SPARE, (seconds or 0.0) / 10)
         self.longest_save = self.longest_pause = 0.0  # s; a pause: a step, or a validation
 
     def near(self) -> bool:
         """Whether one more step might leave no time to save."""
         if self.end is None:
             return False
-        return time() + 2 * self.longest_save + self.longest_pause + LEAST_SPARE > self.end
+        return time() + 2 * self.longest_save + self.longest_pause + self.spare > self.end
 
 
 def deadline_seconds(given: str | None) -> float | None:

@@ -35,7 +35,7 @@ from tfmri.runs.cohort import SOURCE, rows_of
 from tfmri.runs.directory import Run
 from tfmri.runs.provenance import begin_command, program
 from tfmri.workflows.cohort import DEMO, labels_file, prepare, read_cohort_of, run_scans, run_table
-from tfmri.workflows.predictions import Asked, Predictions, predict, trained_fits
+from tfmri.workflows.predictions import Asked, Predictions, missing_fits, predict, trained_fits
 from tfmri.workflows.risks import risks
 
 SPLITS = ("test", "validation", "train")
@@ -76,11 +76,15 @@ class Wanted:
         return shlex.join(["tfmri", "evaluate", run, *options])
 
 
-def evaluate(run: Run, wanted: Wanted) -> None:
+def evaluate(run: Run, wanted: Wanted) -> int:
     """Predicts every scan of a split, writes predictions, metrics, figures and the report, prints the headline.
 
     With folds or several seeds, a scan's prediction is the mean over the fits on whose `split` it stands: all of them
-    for test and for other people, for validation those of the fold that did not train on it.
+    for test and for other people, for validation those of the fold that did not train on it. Fits that have not ended
+    are missing, which is said in all places.
+
+    Returns:
+        The exit code: 0, or 3 where fits are missing.
 
     Raises:
         InputError: unknown split, a name that cannot be a folder's, or a run that has no model yet, or one without its
@@ -88,7 +92,7 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     """
     _check(wanted)
     experiment = load_experiment(run.experiment)
-    fits = trained_fits(run, experiment)
+    fits, missing = trained_fits(run, experiment, some=True), missing_fits(run, experiment)
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
     kind: Kind = "classification" if classes else "regression"
@@ -111,7 +115,7 @@ def evaluate(run: Run, wanted: Wanted) -> None:
     }
     if len(fits) > 1:
         summary["fits"] = {experiment.target: spread_over_fits(result.by_fit, kind, classes)}
-    summary["warnings"][experiment.target] += warnings
+    summary["warnings"][experiment.target] += [missing] * bool(missing) + warnings
     if wanted.views != PLAIN:
         summary["views"] = wanted.views.in_words
     folder = run.evaluation(wanted.place)
@@ -155,6 +159,7 @@ def evaluate(run: Run, wanted: Wanted) -> None:
         against = against_chance(predictions["truth"], predictions["prediction"], predictions["subject"])
         print(shuffled_labels_sentence(against, "on test"))
     print(_next_commands(run, wanted.split))
+    return 3 if missing else 0
 
 
 def _check(wanted: Wanted) -> None:
@@ -270,5 +275,5 @@ def _next_commands(run: Run, split: str) -> str:
         begin_command(run, f"training.epochs={epochs}"): "train longer",
         begin_command(run, "data.labels=path/labels.csv"): "your own scans",
     }
-    width = max(map(len, commands))
+    width = min(max(map(len, commands)), 60)
     return "\n".join(["", "next:", *(f"  {command:<{width}}  {does}" for command, does in commands.items())])

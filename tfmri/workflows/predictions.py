@@ -50,22 +50,41 @@ class Predictions:
     mean: pd.DataFrame
 
 
-def trained_fits(run: Run, experiment: Experiment) -> dict[FitPlan, Fit]:
-    """All fits of a run, which must have ended and be here.
+def trained_fits(run: Run, experiment: Experiment, some: bool = False) -> dict[FitPlan, Fit]:
+    """The fits of a run, which must have ended and be here.
+
+    Args:
+        run: its folder.
+        experiment: its settings.
+        some: whether those that have ended are enough, if there is one.
 
     Raises:
         InputError: some have not, or their models are elsewhere.
     """
     fits = {plan: run.fit(plan.name) for plan in experiment.fits}
-    if waiting := [plan.name for plan, fit in fits.items() if not fit.finished]:
-        found = "training has not ended" + (f" for {', '.join(waiting)}" if len(fits) > 1 else "")
+    waiting = [plan for plan, fit in fits.items() if not fit.finished]
+    if waiting and not (some and len(waiting) < len(fits)):
+        found = "training has not ended" + (f" for {_names(waiting)}" if len(fits) > 1 else "")
         raise InputError(Problem(run.label, found, advice=f"Go on with it: {resume_command(run)}"))
+    fits = {plan: fit for plan, fit in fits.items() if plan not in waiting}
     if absent := [fit.model for fit in fits.values() if not fit.model.exists()]:
         advice = "Fetch it: make sync WEIGHTS=1"
         raise InputError(Problem(str(absent[0]), "the model is not here", advice=advice))
     for fit in fits.values():
         _preparation(fit, experiment)
     return fits
+
+
+def missing_fits(run: Run, experiment: Experiment) -> str:
+    """What is to be said of the fits of a run that have not ended; '' where all have."""
+    waiting = [plan for plan in experiment.fits if not run.fit(plan.name).finished]
+    if not waiting:
+        return ""
+    have = "has" if len(waiting) == 1 else "have"
+    return (
+        f"{_names(waiting)} {have} not ended: these results are of {len(experiment.fits) - len(waiting)} of "
+        f"{len(experiment.fits)} fits. Go on with it ({resume_command(run)}), then evaluate again"
+    )
 
 
 def predict(
@@ -112,6 +131,10 @@ def predict(
             own = ensemble(pd.concat(looks[: views.averaged]), classes).assign(fit=plan.name)
             into.append((own, pd.concat(looks[views.averaged :] or [own])))
     return [_together(each, classes) for each in found]
+
+
+def _names(plans: Sequence[FitPlan]) -> str:
+    return ", ".join(plan.name for plan in plans)
 
 
 def trusted_module(experiment: Experiment) -> str:
