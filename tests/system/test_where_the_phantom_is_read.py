@@ -1,4 +1,4 @@
-"""A network that was trained on the phantom's ages finds them where they were planted: in the lateral ventricles."""
+"""A network that was trained on the phantom finds age and dementia where they were planted: ventricles, hippocampi."""
 
 import json
 import subprocess
@@ -18,8 +18,11 @@ from tfmri.phantom.anatomy import load_anatomy
 from tfmri.phantom.cohort import write_cohort
 
 pytestmark = pytest.mark.system
+TARGETS = {
+    "age": {"task": "regression", "loss": "mse"},
+    "diagnosis": {"task": "classification", "classes": ["healthy", "dementia"]},
+}
 SETTINGS = {
-    "targets": {"age": {"task": "regression", "loss": "mse"}},
     "image": {"spacing": 4, "shape": [42, 48, 42]},
     "augment": ["flip", "affine"],
     "model": {"name": "small_cnn"},
@@ -41,15 +44,28 @@ def on_the_template(path, record, anatomy, top):
     return ndimage.map_coordinates(ndimage.gaussian_filter(image.get_fdata(), 1), np.moveaxis(voxels, -1, 0), order=1)
 
 
-def test_the_mean_map_of_age_lies_in_the_ventricles_and_not_where_other_things_are_planted(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """The labels file of 110 subjects."""
+    return write_cohort(tmp_path_factory.mktemp("cohort"), subjects=110, shown=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "where", "options", "planted"),
+    [
+        ("age", None, [], "lateral_ventricles"),
+        ("diagnosis", "diagnosis != 'MCI'", ["--target-class", "dementia"], "hippocampi"),
+    ],
+)
+def test_the_mean_map_lies_where_the_target_is_planted(target, where, options, planted, cohort, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("TFMRI_RUNS", "TFMRI_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    labels = write_cohort(tmp_path / "cohort", subjects=110, shown=False)
-    (tmp_path / "age.yaml").write_text(yaml.safe_dump({"data": {"labels": str(labels)}, **SETTINGS}))
+    settings = {"data": {"labels": str(cohort), "where": where}, "targets": {target: TARGETS[target]}, **SETTINGS}
+    (tmp_path / "planted.yaml").write_text(yaml.safe_dump(settings))
     for arguments in (
-        ["train", "age.yaml", "--run", "first"],
-        ["explain", "age/first", "--method", "integrated", "--scans", "16"],
+        ["train", "planted.yaml", "--run", "first"],
+        ["explain", "planted/first", "--method", "integrated", "--scans", "16", *options],
     ):
         done = subprocess.run([Path(sys.executable).with_name("tfmri"), *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -60,8 +76,8 @@ def test_the_mean_map_of_age_lies_in_the_ventricles_and_not_where_other_things_a
     head = ndimage.binary_fill_holes(template > 0.15)[::2, ::2, ::2]
     records = [json.loads(path.read_text()) for path in (tmp_path / "cache").glob("*.json")]
     by_path = {each["sources"][0]["path"]: each for each in records if "done" in each}
-    paths = pd.read_csv("runs/age/first/scans.csv", dtype=str).set_index("scan")["path"]
-    maps = tmp_path / "runs" / "age" / "first" / "evaluation" / "test" / "explain" / "maps"
+    paths = pd.read_csv("runs/planted/first/scans.csv", dtype=str).set_index("scan")["path"]
+    maps = tmp_path / "runs" / "planted" / "first" / "evaluation" / "test" / "explain" / "maps"
     each = [
         on_the_template(
             path, by_path[paths[path.name[: -len("_integrated.nii.gz")]]], anatomy, top_of(found.low, found.high)
@@ -74,4 +90,4 @@ def test_the_mean_map_of_age_lies_in_the_ventricles_and_not_where_other_things_a
     for name, region in anatomy.regions.items():
         near = ndimage.binary_dilation(region, iterations=2)[::2, ::2, ::2] & head
         share[name] = (mean[near].sum() / mean.sum()) / (near.sum() / head.sum())
-    assert share.pop("lateral_ventricles") > max(2.5, *share.values()), share
+    assert share.pop(planted) > max(2.5, *share.values()), share
