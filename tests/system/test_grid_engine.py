@@ -225,7 +225,7 @@ def test_a_fit_that_is_rescheduled_killed_and_deleted_is_never_corrupt_and_ends_
             case "kill":
                 os.kill(process, signal.SIGKILL)
             case "delete":
-                lab.call("qdel", *numbers.values())
+                lab.call("qdel", numbers["train"], numbers["evaluate"])
         lab.wait(lambda: process not in lab.programs("troubled"))  # noqa: B023
         reached = step()
         if trouble != "reschedule":
@@ -256,13 +256,14 @@ def test_a_full_scratch_disk_costs_a_sentence(lab, whole):
 def test_a_failed_preparation_holds_what_waits_for_it(lab):
     broken = lab.folder / "broken"
     shutil.copytree(lab.folder / "scans", broken)
-    next(iter(sorted((broken / "images").rglob("*.nii.gz")))).write_bytes(b"no scan")
+    damaged = min((broken / "images").rglob("*.nii.gz"))
+    damaged.write_bytes(b"no scan")
     numbers = lab.submit("broken", data__labels="broken/labels.csv")
     lab.wait(lambda: "Eqw" in lab.call("qstat"))
     waiting = lab.call("qstat")
     assert waiting.count("hqw") == 2
     (log,) = lab.logs(f"prepare_*.{numbers['prepare']}")
-    assert "no scan" in log.read_text() or "cannot be read" in log.read_text()
+    assert damaged.name in log.read_text() and "tfmri prepare ended with 2" in log.read_text()
     lab.call("qdel", *numbers.values())
     lab.wait_for_all()
     assert not (lab.folder / "runs" / "sex_clf" / "broken").exists()
