@@ -273,5 +273,24 @@ def test_what_no_queue_can_run_is_refused_and_nothing_stays_submitted(lab):
     said = lab.tfmri("submit", "sex_clf", "--dry-run")
     assert said.count("found suitable queue") == 3 and "-t 1-1" in said
     assert "no suitable queues" in lab.tfmri("submit", "sex_clf", "--dry-run", code=2, cluster__gpu_type="abacus")
-    said = lab.tfmri("submit", "sex_clf", code=2, cluster__gpus="99")
+    assert "site myriad" in lab.tfmri("submit", "sex_clf", "--site", "myriad", code=2, cluster__gpus="99")
     assert not lab.call("qstat").strip()
+    said = lab.tfmri("submit", "sex_clf", "--run", "waits", cluster__gpus="99")
+    assert "note: train may wait for ever" in said
+    assert "Ended of sex_clf/waits" in lab.tfmri("cancel", "sex_clf/waits")
+    lab.wait_for_all()
+
+
+def test_a_search_is_an_array_of_workers_who_train_each_trial_once(lab):
+    space = {"tune.space": "{training.optimizer.learning_rate: [1e-4, 1e-3, 1e-2]}", "tune.trials": "3"}
+    changed = SETTINGS | {"training.epochs": "3", **space}
+    settings = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
+    said = lab.call(".venv/bin/tfmri", "submit", "sex_clf", "--tune", "2", *settings)
+    numbers = dict(re.findall(r"^(prepare|tune) +(\d+) +qsub", said, re.MULTILINE))
+    lab.wait_for_all()
+    assert lab.exit_codes(numbers["tune"]) == [0, 0]
+    trials = pd.read_csv(lab.folder / "runs" / "sex_clf" / "tune" / "tuning.csv")
+    assert len(trials) == 3 and set(trials["state"]) <= {"finished", "pruned"}
+    trained = [log.read_text().count("small_cnn,") for log in lab.logs(f"tune_*.{numbers['tune']}.*")]
+    assert sum(trained) == 3
+    assert "worker-2" in lab.call(".venv/bin/tfmri", "jobs", "sex_clf/tune")

@@ -3,7 +3,7 @@
 sge/logs/<experiment>_<run>_<number>.json
     experiment, run, site, submitted    when, in UTC
     again       the command that goes on with it
-    jobs        step -> job: its number, log, the fits that its tasks train, memory and time that it asked for
+    jobs        step -> job: its number, log, the fits or workers that its tasks are, memory and time that it asked for
     cancelled   when its person ended what was left of it
     accounts    `number.task` -> how it ended: Grid Engine is asked once for each
 """
@@ -26,8 +26,8 @@ class Task:
     """One thing that runs: a job, or a task of its array.
 
     Args:
-        step: prepare, train, evaluate.
-        name: of the fit that it trains; '' of a job that is no array.
+        step: prepare, train, evaluate, tune.
+        name: of the fit that it trains, or of the worker; '' of a job that is no array.
         number: of the job.
         index: of the task, from 1; None of a job that is no array.
         log: where it writes.
@@ -117,7 +117,7 @@ def _read(path: Path, facts: dict[str, Any]) -> Submission:
 
 def _tasks(job: dict[str, Any], folder: Path) -> Iterator[Task]:
     step, number = job["step"], job["number"]
-    keys = "cluster" if step == "train" else f"cluster.{step}"
+    keys = "cluster" if step in ("train", "tune") else f"cluster.{step}"
     asked = Asked(bytes_of(job["memory"]), seconds_of(job["time"]), keys)
     log = job["log"].replace("$JOB_ID", number)
     if job["tasks"] is None:

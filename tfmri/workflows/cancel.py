@@ -53,7 +53,7 @@ def _said(
         for task in submission.tasks
         if (task.number, task.index) in there
     ]
-    saves = any(task.step == "train" and (task.number, task.index) in running for task in submission.tasks)
+    saves = any(task.step in ("train", "tune") and (task.number, task.index) in running for task in submission.tasks)
     return [
         f"Ended of {submission.run}:",
         *lines,

@@ -30,7 +30,7 @@ class Line:
 
     Args:
         run: its label.
-        step: prepare, train, evaluate.
+        step: prepare, train, evaluate, tune.
         fit: that a task trains; ''.
         job: its number, `17.3` of a task.
         state: waiting, held, running, suspended, ending, again (waits to be run again), done, ended, failed, unknown.
@@ -171,7 +171,7 @@ def _of_submission(
     lines: list[Line] = []
     for task in submission.tasks:
         line = Line(submission.run, task.step, task.name, task.key, "", again=_times_again(task.log), log=str(task.log))
-        if task.name:
+        if task.step == "train":
             line = _with_epochs(line, run, run.fit(task.name))
         before = [each for each in lines if each.step == _step_before(task, submission.tasks)]
         state = there.get((task.number, task.index))

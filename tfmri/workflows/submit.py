@@ -1,9 +1,10 @@
-"""`tfmri submit`: Grid Engine jobs that prepare the scans of an experiment, train its fits, and evaluate the run."""
+"""`tfmri submit`: Grid Engine jobs that prepare an experiment's scans, train its fits and evaluate, or search."""
 
 import os
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfmri.cluster.grid_engine import LOGS, Job, delete, job_name, qsub, submit, verify
@@ -16,24 +17,38 @@ from tfmri.project import in_project
 from tfmri.runs.directory import Run, new_name, run_at
 from tfmri.runs.provenance import merged, now, settings_of
 from tfmri.workflows.changes import check_changes
+from tfmri.workflows.tune import STUDY, check_values
 
 PASSED_ON = ("TFMRI_RUNS", "TFMRI_CACHE")  # what of the person's environment the jobs get
 
 
-def submit_experiment(
-    name: str, overrides: Sequence[str] = (), run_name: str | None = None, site: str | None = None, dry: bool = False
-) -> str:
-    """Submits prepare -> train (an array over the fits) -> evaluate, and writes down their numbers beside their logs.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be submitted.
+
+    Args:
+        run: its name; one that exists goes on; None for a new one, named for the time.
+        site: of `sge/sites/`; None for the person's.
+        workers: of a search (`tfmri tune`), in place of a training; None for a training.
+        dry: only show the commands, and ask Grid Engine whether such jobs could ever run.
+    """
+
+    run: str | None = None
+    site: str | None = None
+    workers: int | None = None
+    dry: bool = False
+
+
+def submit_experiment(name: str, overrides: Sequence[str] = (), wanted: Wanted = Wanted()) -> str:
+    """Submits prepare -> train (an array over the fits) -> evaluate, or prepare -> tune (an array of workers).
 
     Nothing is submitted before experiment, run and what the jobs ask for are known to be sound; if one of the jobs is
-    refused, those before it are taken back.
+    refused, those before it are taken back. Their numbers are written down beside their logs.
 
     Args:
         name: of the experiment.
         overrides: `key=value`.
-        run_name: one that exists goes on; None for a new one, named for the time.
-        site: of `sge/sites/`; None for the person's.
-        dry: only show the commands, and ask Grid Engine whether such jobs could ever run.
+        wanted: what is to be submitted.
 
     Returns:
         The commands and numbers, and what to type next.
@@ -41,79 +56,108 @@ def submit_experiment(
     Raises:
         InputError: what cannot be, a run that is finished, or what Grid Engine refuses.
     """
-    there, folder = load_site(site), in_project(".").absolute()
-    for script in ("prepare", "train", "evaluate"):
+    site, folder = load_site(wanted.site), in_project(".").absolute()
+    steps = ("prepare", "train", "evaluate") if wanted.workers is None else ("prepare", "tune")
+    for script in steps:
         if not (folder / "sge" / f"{script}.sh").is_file():
             found = f"there is no sge/{script}.sh"
             raise InputError(Problem(str(folder), found, advice="Submit from the folder of the code"))
     path = find_experiment(name)
-    run = run_at(path.stem, run_name or new_name())
-    given = [word for each in overrides for word in ("--set", each)] + (["--site", site] if site else [])
-    again = shlex.join(["tfmri", "submit", name, "--run", run.path.name, *given])
-    if run.experiment.exists():
-        overrides = merged(settings_of(run), overrides)
-    experiment = load_experiment(path, overrides)
-    if run.experiment.exists():
-        check_changes(run, experiment)
-        if all(run.fit(plan.name).finished for plan in experiment.fits):
-            raise InputError(Problem(run.label, "it is finished", advice=f"tfmri evaluate {run.label}"))
-    jobs = _jobs(_named(name, path), overrides, run, experiment, there)
-    if dry:
+    given = [word for each in overrides for word in ("--set", each)]
+    if wanted.workers is not None:
+        label, experiment = f"{path.stem}/{STUDY}", _searched(path, overrides, wanted)
+        again = ["tfmri", "submit", name, "--tune", str(wanted.workers), *given]
+    else:
+        run = run_at(path.stem, wanted.run or new_name())
+        again = ["tfmri", "submit", name, "--run", run.path.name, *given]
+        overrides = merged(settings_of(run), overrides) if run.experiment.exists() else overrides
+        label, experiment = run.label, _trained(path, overrides, run)
+    jobs = {step: _job(step, _named(name, path), overrides, label, experiment, site, wanted.workers) for step in steps}
+    if wanted.dry:
         return "\n".join([*_shown(jobs, {}), *_verified(jobs, folder)])
     numbers = _submitted(jobs, folder)
+    command = shlex.join([*again, *(["--site", wanted.site] if wanted.site else [])])
     record = {
         "experiment": path.stem,
-        "run": run.label,
-        "site": there.name,
+        "run": label,
+        "site": site.name,
         "submitted": now(),
-        "again": again,
+        "again": command,
         "jobs": [
             {
                 "step": step,
                 "number": numbers[step],
                 "log": job.log,
-                "tasks": _tasks(step, experiment),
+                "tasks": _tasks(step, experiment, wanted.workers),
                 "memory": _asked(step, experiment.cluster).tmem,
                 "time": _asked(step, experiment.cluster).h_rt,
             }
             for step, job in jobs.items()
         ],
     }
-    write_json(folder / LOGS / f"{job_name(path.stem, run.path.name, numbers['prepare'])}.json", record)
+    write_json(folder / LOGS / f"{job_name(path.stem, Path(label).name, numbers['prepare'])}.json", record)
     commands = {
         "tfmri jobs": "how they are",
-        f"tfmri cancel {run.label}": "end them",
-        again: "go on with it, should it stop",
+        f"tfmri cancel {label}": "end them",
+        command: "go on with it, should it stop",
     }
-    width = max(len(command) for command in commands if command != again or not given)
-    said = [f"  {command:<{width}}  {does}" for command, does in commands.items()]
-    return "\n".join([*_shown(jobs, numbers), "", f"The run is {run.label}. Next:", *said])
+    width = max(len(each) for each in commands if each != command or not given)
+    said = [f"  {each:<{width}}  {does}" for each, does in commands.items()]
+    return "\n".join([*_shown(jobs, numbers), *_doubts(jobs, folder), "", f"It is {label}. Next:", *said])
 
 
-def _jobs(name: str, overrides: Sequence[str], run: Run, experiment: Experiment, site: Site) -> dict[str, Job]:
-    """Step -> its job, in the order in which they run."""
-    cluster = experiment.cluster
-    settings = [word for each in overrides for word in ("--set", each)]
+def _trained(path: Path, overrides: Sequence[str], run: Run) -> Experiment:
+    """The experiment of a run that is to be trained."""
+    experiment = load_experiment(path, overrides)
+    if run.experiment.exists():
+        check_changes(run, experiment)
+        if all(run.fit(plan.name).finished for plan in experiment.fits):
+            raise InputError(Problem(run.label, "it is finished", advice=f"tfmri evaluate {run.label}"))
+    return experiment
+
+
+def _searched(path: Path, overrides: Sequence[str], wanted: Wanted) -> Experiment:
+    """The experiment that a search is around."""
+    if wanted.run is not None:
+        raise InputError(Problem("--run", f"{wanted.run}, beside --tune", "one of them", "A search names its own runs"))
+    experiment = load_experiment(path, overrides)
+    check_values(path, experiment, overrides)
+    return experiment
+
+
+def _job(
+    step: str,
+    name: str,
+    overrides: Sequence[str],
+    label: str,
+    experiment: Experiment,
+    site: Site,
+    workers: int | None,
+) -> Job:
+    """The job of a step of the run, or study, `label`; `name` is what its experiment is called there."""
+    cluster, settings = experiment.cluster, [word for each in overrides for word in ("--set", each)]
+    asked = _asked(step, cluster)
+    if isinstance(asked, Cluster):
+        needs = Needs(asked.tmem, asked.h_rt, asked.gpus, asked.slots, asked.gpu_type, asked.scratch or "")
+    else:
+        needs = Needs(asked.tmem, asked.h_rt, slots=asked.slots)
     passed_on = {each: str(Path(os.environ[each]).absolute()) for each in PASSED_ON if os.environ.get(each)}
-    environment = {"TFMRI_SITE": site.name, **passed_on}
-
-    def named(step: str) -> str:
-        return job_name(step, run.path.parent.name, run.path.name)
-
-    def of(needs: ProcessorJob) -> list[str]:
-        return words(site, Needs(needs.tmem, needs.h_rt, slots=needs.slots))
-
-    needs = Needs(cluster.tmem, cluster.h_rt, cluster.gpus, cluster.slots, cluster.gpu_type, cluster.scratch or "")
-    deadline = ["--deadline", cluster.h_rt]
-    train = [name, "--run", run.path.name, *settings, *deadline]
-    return {
-        "prepare": Job(named("prepare"), "sge/prepare.sh", [name, *settings], of(cluster.prepare),
-                       environment=environment),
-        "train": Job(named("train"), "sge/train.sh", train, words(site, needs), len(experiment.fits), "prepare",
-                     environment),
-        "evaluate": Job(named("evaluate"), "sge/evaluate.sh", [run.label], of(cluster.evaluate), None, "train",
-                        environment),
-    }  # fmt: skip
+    arguments = {
+        "prepare": [name, *settings],
+        "train": [name, "--run", Path(label).name, *settings, "--deadline", asked.h_rt],
+        "tune": [name, *settings, "--deadline", asked.h_rt],
+        "evaluate": [label],
+    }
+    tasks = _tasks(step, experiment, workers)
+    return Job(
+        name=job_name(step, *Path(label).parts[-2:]),
+        script=f"sge/{step}.sh",
+        arguments=arguments[step],
+        needs=words(site, needs),
+        tasks=None if tasks is None else len(tasks),
+        after={"train": "prepare", "tune": "prepare", "evaluate": "train"}.get(step, ""),
+        environment={"TFMRI_SITE": site.name, **passed_on},
+    )
 
 
 def _named(name: str, path: Path) -> str:
@@ -121,12 +165,15 @@ def _named(name: str, path: Path) -> str:
     return name if path.parent == in_project("experiments") else str(path.absolute())
 
 
-def _tasks(step: str, experiment: Experiment) -> list[str] | None:
+def _tasks(step: str, experiment: Experiment, workers: int | None) -> list[str] | None:
+    """What the tasks of a step are called; None where it is no array."""
+    if step == "tune":
+        return [f"worker-{number}" for number in range(1, (workers or 1) + 1)]
     return [plan.name for plan in experiment.fits] if step == "train" else None
 
 
 def _asked(step: str, cluster: Cluster) -> Cluster | ProcessorJob:
-    return cluster if step == "train" else cluster.prepare if step == "prepare" else cluster.evaluate
+    return {"prepare": cluster.prepare, "evaluate": cluster.evaluate}.get(step, cluster)
 
 
 def _shown(jobs: dict[str, Job], numbers: dict[str, str]) -> list[str]:
@@ -156,3 +203,14 @@ def _verified(jobs: dict[str, Job], folder: Path) -> list[str]:
     if shutil.which("qsub") is None:
         return ["", "There is no Grid Engine on this machine to ask whether such jobs could run."]
     return ["", *(f"{step}: {verify(qsub(job), folder)}" for step, job in jobs.items())]
+
+
+def _doubts(jobs: dict[str, Job], folder: Path) -> list[str]:
+    """What Grid Engine says of jobs that it took, and that nothing it has now could run."""
+    found = []
+    for step, job in jobs.items():
+        try:
+            verify(qsub(job), folder)
+        except InputError as error:
+            found.append(f"note: {step} may wait for ever: {error}")
+    return found

@@ -80,7 +80,7 @@ def tune(experiment_name: str, overrides: Sequence[str] = (), work: Work = Work(
     if experiment.tune.metric is not None:
         overrides = merged(overrides, [f"training.monitor={experiment.tune.metric}"])
         experiment = load_experiment(path, overrides)
-    _check_values(path, experiment, overrides)
+    check_values(path, experiment, overrides)
     with leaving_at_once():
         begun = folder.settings.exists()
         if not begun:
@@ -97,7 +97,7 @@ def tune(experiment_name: str, overrides: Sequence[str] = (), work: Work = Work(
     return code
 
 
-def _check_values(path: Path, experiment: Experiment, overrides: Sequence[str]) -> None:
+def check_values(path: Path, experiment: Experiment, overrides: Sequence[str]) -> None:
     """Refuses a space that is empty, or has a setting or a value that the experiment cannot have."""
     if not experiment.tune.space:
         advice = "experiments/template.yaml shows some; docs/tuning.md says more"
