@@ -20,6 +20,8 @@ from typing import IO, Any
 from tfmri.errors import InputError, Problem
 from tfmri.runs.directory import Run, check_name, locked, runs_root
 
+STUDY = "tune"  # the name of a search that nobody gives one
+
 
 @dataclass(frozen=True)
 class StudyFolder:

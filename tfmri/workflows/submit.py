@@ -12,12 +12,13 @@ from tfmri.cluster.site import Needs, Site, load_site, words
 from tfmri.errors import InputError, Problem
 from tfmri.experiment.load import find_experiment, load_experiment
 from tfmri.experiment.schema import Cluster, Experiment, ProcessorJob
+from tfmri.experiment.search import check_search
 from tfmri.files import write_json
 from tfmri.project import in_project
 from tfmri.runs.directory import Run, new_name, run_at
 from tfmri.runs.provenance import merged, now, settings_of
+from tfmri.runs.study import STUDY
 from tfmri.workflows.changes import check_changes
-from tfmri.workflows.tune import STUDY, check_values
 
 PASSED_ON = ("TFMRI_RUNS", "TFMRI_CACHE")  # what of the person's environment the jobs get
 
@@ -121,7 +122,7 @@ def _searched(path: Path, overrides: Sequence[str], wanted: Wanted) -> Experimen
     if wanted.run is not None:
         raise InputError(Problem("--run", f"{wanted.run}, beside --tune", "one of them", "A search names its own runs"))
     experiment = load_experiment(path, overrides)
-    check_values(path, experiment, overrides)
+    check_search(path, experiment, overrides)
     return experiment
 
 

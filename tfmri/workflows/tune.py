@@ -8,7 +8,6 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from tfmri.errors import InputError, Problem
 from tfmri.evaluation.metrics import LOWER_IS_BETTER
 from tfmri.experiment.load import Change, difference, dump, find_experiment, load_experiment
 from tfmri.experiment.schema import Experiment
+from tfmri.experiment.search import check_search
 from tfmri.files import write_csv, write_json, write_text
 from tfmri.runs.directory import Fit, Run
 from tfmri.runs.provenance import merged, now, program
-from tfmri.runs.study import StudyFolder, study_at
+from tfmri.runs.study import STUDY, StudyFolder, study_at
 from tfmri.training.checkpoint import newest_step
 from tfmri.training.deadline import Deadline, deadline_seconds
 from tfmri.training.hosts import find_team
@@ -32,7 +32,6 @@ from tfmri.tuning.summary import draw_history, in_lines, result, trial_table
 from tfmri.workflows.beginning import begin
 from tfmri.workflows.train import Wanted, train_run
 
-STUDY = "tune"  # its name when nobody gives one
 FREE = ("trials", "sampler", "pruner", "warmup_trials", "warmup_epochs")  # of `tune`: a study may change them
 COURSE = ("training.epochs", "training.patience")  # a run may change them; a study's trials would not be alike
 OFTEN = 3  # times that a trial is begun at the same place before it is given up
@@ -80,7 +79,7 @@ def tune(experiment_name: str, overrides: Sequence[str] = (), work: Work = Work(
     if experiment.tune.metric is not None:
         overrides = merged(overrides, [f"training.monitor={experiment.tune.metric}"])
         experiment = load_experiment(path, overrides)
-    check_values(path, experiment, overrides)
+    check_search(path, experiment, overrides)
     with leaving_at_once():
         begun = folder.settings.exists()
         if not begun:
@@ -95,22 +94,6 @@ def tune(experiment_name: str, overrides: Sequence[str] = (), work: Work = Work(
         other = ["--study", work.study] if work.study != STUDY else []
         print(f"Stopped and saved. This goes on with it:\n  {shlex.join([program(), 'tune', experiment_name, *other])}")
     return code
-
-
-def check_values(path: Path, experiment: Experiment, overrides: Sequence[str]) -> None:
-    """Refuses a space that is empty, or has a setting or a value that the experiment cannot have."""
-    if not experiment.tune.space:
-        advice = "experiments/template.yaml shows some; docs/tuning.md says more"
-        raise InputError(Problem(f"{path}, tune.space", "it is empty", "settings with the values to try", advice))
-    problems: dict[str, Problem] = {}  # of each setting the first
-    for key, value in tried(experiment.tune.space):
-        try:
-            load_experiment(path, merged(overrides, [f"{key}={value}"]))
-        except InputError as error:
-            found = "; ".join(str(each).removeprefix(f"{path}, ") for each in error.problems)
-            problems.setdefault(key, Problem(f"{path}, tune.space.{key}, {value}", found))
-    if problems:
-        raise InputError(*problems.values())
 
 
 def _begin(experiment: Experiment, deadline: Deadline) -> None:
