@@ -460,7 +460,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(site: Site, where: str):
     try:
         if where == "there":
             (site.home / "big.txt").write_bytes(os.urandom(3_000_000))
-            said_of(site, f"{USER}@127.0.0.1: no space is left on the disk", "quota", command="push")
+            said_of(site, f"{USER}@127.0.0.1: ", "no space is left on the disk", "quota", command="push")
         else:
             write(site.cluster / RUN / "a.csv").write_bytes(os.urandom(3_000_000))
             said_of(site, "this machine: no space is left on the disk")

@@ -19,7 +19,12 @@ SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/s
 MISSING = [name for name in ("git", "make", "rsync", "ssh", "ssh-keygen") if not shutil.which(name)]
 MISSING += ["sshd"] * (not SSHD)
 USER = getpass.getuser()
-PROGRAM = [sys.executable, "-c", "from tfmri.cli import main; main()"]
+PROGRAM = [
+    sys.executable,
+    "-P",
+    "-c",
+    "from tfmri.cli import main; main()",
+]  # -P: a tfmri/ in the current folder is none
 
 
 @dataclass(frozen=True)

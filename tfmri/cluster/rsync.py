@@ -15,6 +15,7 @@ from tfmri.cluster.site import Site
 from tfmri.cluster.ssh import FAILED, last_line, no_connection, ssh
 from tfmri.errors import InputError, Problem
 
+WRITING = 11  # rsync: a file could not be read or written
 VANISHED = 24  # rsync: files that went while it looked, as temporary ones do
 STOPPED = (20, -signal.SIGINT)  # rsync's exit codes after Ctrl-C
 FULL = re.compile(r"No space left on device|Disk quota exceeded|\((28|122)\)")
@@ -101,12 +102,14 @@ def _failure(site: Site, code: int, said: str, to_there: bool) -> Problem:
         return no_connection(site.host, [], said)
     if code in (FAILED, 10, 12, 30, 35):
         return Problem(site.host, f"the connection was lost ({last_line(said)})", advice=AGAIN)
+    if code == WRITING and to_there:  # what the far side says of it may be lost when it breaks off
+        return full(site.host, "most likely ")
     failed = [line for line in said.splitlines() if line.startswith("rsync: ")]
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return Problem(site.host, f"not all went over: {last_line(failed[0] if failed else said)}{more}", advice=AGAIN)
 
 
-def full(where: str) -> Problem:
-    """No space there."""
+def full(where: str, how: str = "") -> Problem:
+    """No space there; `how` sure that is."""
     advice = "Free some, look at your quota, and run the same command again: it goes on where this one stopped"
-    return Problem(where, "no space is left on the disk", advice=advice)
+    return Problem(where, f"{how}no space is left on the disk", advice=advice)
