@@ -1,6 +1,7 @@
 """Weights of another run: what is taken, what is new, what does not train, and what is refused."""
 
 import hashlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ import tensorflow as tf
 
 from tfmri.errors import InputError
 from tfmri.experiment.schema import WarmStart
-from tfmri.models import small_cnn
+from tfmri.models import sfcn, small_cnn
+from tfmri.models.published import read_sfcn
 from tfmri.runs.directory import Run
 from tfmri.training.optimizers import make_optimizer
 from tfmri.training.step import make_train_step
@@ -135,8 +137,6 @@ def test_what_does_not_fit_is_said_in_one_problem(run, settings, model, message)
 
 
 def test_another_architecture_or_no_run_or_a_damaged_model_is_refused(source, run, tmp_path, monkeypatch):
-    from tfmri.models import sfcn
-
     with pytest.raises(InputError, match=r"no layer in common: .*stage1_conv.*; expected layers such as block1_conv"):
         take_weights(sfcn.build((8, 8, 8, 1), 2, filters=(3, 4)), source, "renew")
     unnamed = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="other")])
@@ -180,3 +180,17 @@ def test_frozen_layers_keep_every_number_through_training_and_the_others_do_not(
     for layer in model.layers:
         changed = [not np.array_equal(a, b) for a, b in zip(before[layer.name], weights(layer), strict=True)]
         assert changed == [not layer.name.startswith("stage1")] * len(changed), layer.name
+
+
+def test_a_file_of_published_weights_is_taken_like_a_run():
+    path = Path(__file__).parents[1] / "models" / "torch_files" / "stream.p"
+    model = sfcn.build((16, 16, 16, 1), 3, filters=(2, 4, 3, 5))
+    about = begin_with(model, WarmStart(weights=str(path), head="keep"), {"c"})
+    assert all(same(model.get_layer(layer.name), layer) for layer in read_sfcn(path).layers)
+    assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and about["new"] == []
+    assert in_words(about, []) == f"weights of {path}, in 9 layers, block1_conv to head; nothing new; all trained"
+    with pytest.raises(InputError, match=r"warm_start\.weights: layers of other shapes: block2_conv"):
+        begin_with(sfcn.build((16, 16, 16, 1), 3, filters=(2, 8, 3, 5)), WarmStart(weights=str(path)))
+    for wrong in ({}, {"run": "age_sfcn/latest", "weights": str(path)}):
+        with pytest.raises(ValueError, match="expected either `run`, another run, or `weights`"):
+            WarmStart(**wrong)

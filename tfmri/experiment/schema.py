@@ -211,12 +211,19 @@ class Schedule(Named):
 
 
 class WarmStart(Section):
-    """Weights of another run to begin with."""
+    """Weights of another run, or published ones, to begin with."""
 
-    run: str  # EXP/NAME, EXP/latest, or a folder
+    run: str | None = None  # EXP/NAME, EXP/latest, or a folder
     fit: str = "whole"  # or fold-3, fold-3_seed-2, ...: which of its fits
-    head: Literal["renew", "keep"] = "renew"  # the last layer: new, or that run's
+    weights: str | None = None  # instead of run: a file of PyTorch with SFCN's weights, as Peng et al. 2021 published
+    head: Literal["renew", "keep"] = "renew"  # the last layer: new, or theirs
     freeze: list[str] = []  # names of layers that do not train, with * and ?: [block1_*, block2_*]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "WarmStart":
+        if (self.run is None) == (self.weights is None):
+            raise ValueError("expected either `run`, another run, or `weights`, a file of published ones")
+        return self
 
 
 class Training(Section):

@@ -1,4 +1,4 @@
-"""Beginning with the weights of another run: which layers take them, and which layers do not train.
+"""Beginning with the weights of another run, or published ones: which layers take them, and which do not train.
 
 Layers are matched by name. The head is the last layer that has weights, `head` in the architectures of this package.
 """
@@ -14,6 +14,8 @@ import pandas as pd
 
 from tfmri.errors import InputError, Problem, did_you_mean
 from tfmri.experiment.schema import WarmStart
+from tfmri.models.published import read_sfcn
+from tfmri.project import in_project
 from tfmri.runs.directory import Run, find_run
 
 WHERE = "training.warm_start"
@@ -21,21 +23,28 @@ log = logging.getLogger(__name__)
 
 
 def begin_with(model: keras.Model, settings: WarmStart, tested: Collection[str] = ()) -> dict[str, Any]:
-    """Gives `model` the weights of another run's fit; warns where they know subjects whom they should not know.
+    """Gives `model` the weights of another run's fit, or of a file; warns where they know subjects of the test.
 
     Args:
         model: newly built; the variables of its layers are assigned.
-        settings: which run and fit, and what becomes of the head.
+        settings: which run and fit, or which file, and what becomes of the head.
         tested: the subjects of this run's test split.
 
     Returns:
         For the provenance: `run`, `fit`, `model` (the file), its `sha256`, the names of the layers `taken` and `new`,
-        both of layers with weights, and how many `tested` subjects that run trained on or chose its epoch by.
+        both of layers with weights, and how many `tested` subjects that run trained on or chose its epoch by. Of a
+        file, `weights` (its path), `sha256`, `taken` and `new`.
 
     Raises:
-        InputError: no such run, fit or model; no layer in common; layers of one name and different shapes; or a head
-            that is to be kept and does not fit.
+        InputError: no such run, fit or model; no layer in common; layers of one name and different shapes; a head
+            that is to be kept and does not fit; or as `tfmri.models.published.read_sfcn`.
     """
+    if settings.weights is not None:
+        path = in_project(settings.weights)
+        taken, new = take_weights(model, read_sfcn(path), settings.head, "weights")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"weights": str(path), "sha256": digest, "taken": taken, "new": new}
+    assert settings.run is not None
     run = find_run(settings.run)
     fit = run.fit(settings.fit)
     if not fit.path.is_dir():
@@ -62,7 +71,7 @@ def begin_with(model: keras.Model, settings: WarmStart, tested: Collection[str] 
 
 
 def take_weights(
-    model: keras.Model, source: keras.Model, head: Literal["renew", "keep"]
+    model: keras.Model, source: keras.Model, head: Literal["renew", "keep"], key: str = "run"
 ) -> tuple[list[str], list[str]]:
     """Copies the weights of every layer of `model` that `source` has too, by name.
 
@@ -70,6 +79,7 @@ def take_weights(
         model: to write into.
         source: to read from.
         head: whether the last layer of `model` stays new or takes that of `source`.
+        key: the setting that named `source`, for messages.
 
     Returns:
         The names of the layers that took weights, and of those that stayed new.
@@ -90,11 +100,11 @@ def take_weights(
     ]
     if differing:
         shown = "; ".join(differing[:5]) + (f"; and {len(differing) - 5} more" if len(differing) > 5 else "")
-        advice = "Take the architecture, its options and the number of image channels of that run"
-        raise InputError(Problem(f"{WHERE}.run", f"layers of other shapes: {shown}", advice=advice))
+        advice = "Take the architecture, its options and the number of image channels of those weights"
+        raise InputError(Problem(f"{WHERE}.{key}", f"layers of other shapes: {shown}", advice=advice))
     if not common:
         found = f"no layer in common: that model has {', '.join([*old][:5])}, ..."
-        raise InputError(Problem(f"{WHERE}.run", found, f"layers such as {layers[0].name}, as {model.name} has"))
+        raise InputError(Problem(f"{WHERE}.{key}", found, f"layers such as {layers[0].name}, as {model.name} has"))
     for layer in common:
         layer.set_weights(old[layer.name].get_weights())
     taken = [layer.name for layer in common]
@@ -134,7 +144,8 @@ def freeze(model: keras.Model, patterns: Sequence[str]) -> list[str]:
 
 def in_words(about: dict[str, Any], frozen: Sequence[str]) -> str:
     """One line for people: what was taken, what is new, what does not train."""
-    parts = [f"weights of {about['run']}, fit {about['fit']}, in {_some(about['taken'])}"]
+    source = about["weights"] if "weights" in about else f"{about['run']}, fit {about['fit']}"
+    parts = [f"weights of {source}, in {_some(about['taken'])}"]
     parts.append(f"new: {_some(about['new'])}" if about["new"] else "nothing new")
     parts.append(f"not trained: {_some(frozen)}" if frozen else "all trained")
     return "; ".join(parts)
