@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from tfmri.evaluation.adjustments import Adjustments, apply, learn, summarise_adjustments
@@ -48,6 +50,33 @@ def test_of_ages_intervals_and_the_bias_are_learnt_on_validation_and_applied_to_
     before = np.corrcoef(rows["prediction"] - rows["truth"], rows["truth"])[0, 1]
     assert before < -0.6 and abs(corrected["gap_age_r"]["value"]) < 0.3
     assert found["fitted_on"] == "validation" and found["n"] == 60
+
+
+def test_of_predicted_standard_deviations_a_factor_is_learnt_that_makes_intervals_hold_what_they_say():
+    random = np.random.default_rng(0)
+
+    def too_sure(people, seed):
+        rows = ages(people, seed)
+        sd = random.uniform(2, 10, people)
+        return rows.assign(prediction=rows["truth"] + sd * random.normal(size=people), sd=sd / 2)
+
+    validation, test = too_sure(2000, 1), too_sure(2000, 2)
+    adjustments = learn(validation, "regression", [], "volume")
+    scores = (validation["truth"] - validation["prediction"]) / validation["sd"]
+    best = minimize_scalar(lambda factor: -norm.logpdf(scores, 0, factor).sum(), bounds=(0.1, 10), method="bounded")
+    assert adjustments.sd_factor == pytest.approx(best.x, rel=1e-4) == pytest.approx(2, rel=0.05)
+    rows = apply(test, adjustments)
+    np.testing.assert_allclose(rows["calibrated_sd"], rows["sd"] * adjustments.sd_factor)
+    found = summary(rows, adjustments, [])["predicted_sd"]
+    assert [each["level"] for each in found["coverage"]] == [0.5, 0.8, 0.95]
+    for each in found["coverage"]:
+        reach = norm.ppf(0.5 + each["level"] / 2)
+        gap = (rows["truth"] - rows["prediction"]).abs()
+        assert each["before"]["value"] == pytest.approx((gap <= reach * rows["sd"]).mean())
+        assert each["after"]["value"] == pytest.approx((gap <= reach * rows["calibrated_sd"]).mean())
+        assert abs(each["after"]["value"] - each["level"]) < 0.04 < each["level"] - each["before"]["value"]
+    nobody = learn(validation.assign(prediction=np.nan), "regression", [], "volume")
+    assert nobody.sd_factor is None and "no scan" in nobody.notes["predicted_sd"]
 
 
 def test_the_bias_is_fitted_on_the_healthy_where_it_is_known_who_is():

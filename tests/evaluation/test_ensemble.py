@@ -37,6 +37,16 @@ def test_numbers_are_averaged_and_a_single_fit_keeps_its_name():
     assert rows["prediction"].tolist() == [31, 44] and rows["fit"].tolist() == ["fold-1", "ensemble"]
 
 
+def test_standard_deviations_become_that_of_the_mixture():
+    random = np.random.default_rng(0)
+    by_fit = pd.DataFrame({"scan": ["a", "b", "a"], "fit": ["1", "1", "2"], "prediction": [40.0, 60.0, 46.0]})
+    found = ensemble(by_fit.assign(sd=[3.0, 5.0, 4.0]), [])
+    drawn = np.concatenate([random.normal(40, 3, 200_000), random.normal(46, 4, 200_000)])
+    assert found["sd"].tolist() == pytest.approx([drawn.std(), 5], rel=0.01)
+    silent = ensemble(by_fit.assign(sd=[3.0, 5.0, 4.0], prediction=[40.0, np.inf, 46.0]), [])
+    assert np.isnan(silent["sd"]).tolist() == [False, True]
+
+
 def test_spread_is_of_the_number_or_of_the_predicted_class():
     ages = pd.DataFrame({"scan": ["a", "b", "a"], "fit": ["1", "1", "2"], "prediction": [40.0, 60.0, 44.0]})
     assert spread(ages, ensemble(ages, []), []).tolist() == pytest.approx([2, np.nan], nan_ok=True)

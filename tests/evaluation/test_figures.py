@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import stats
 
 from tfmri.evaluation import classification_figures, figures, learning_curves, metrics
 
@@ -72,6 +73,8 @@ def assert_whole(files, size: tuple[int, int] | None = None) -> None:
     [
         (classified(), "classification", CLASSES, CURVES),
         (classified(classes=list("abc")), "classification", list("abc"), CURVES),
+        (classified(classes=list("abc")), "ordinal", list("abc"), CURVES),
+        (aged().assign(sd=3.0), "regression", [], ["bland_altman", "gap_vs_age", "predicted_vs_true", "predicted_sd"]),
         (aged(sites=("A", "B")), "regression", [], ["bland_altman", "gap_vs_age", "predicted_vs_true"]),
     ],
 )
@@ -131,6 +134,17 @@ def test_the_gap_stands_corrected_below_the_gap_as_predicted(tmp_path, drawn):
     alone = tmp_path / "alone"
     figures.gap_vs_age(rows.assign(corrected_gap=np.nan), alone, resamples=50)
     assert not any("corrected" in text for text in words(drawn[-1]))
+
+
+def test_intervals_that_hold_what_they_say_lie_on_the_diagonal_and_those_of_a_sure_model_below(tmp_path, drawn):
+    rows = aged(2000)
+    sd = (rows["prediction"] - rows["truth"]).std()
+    rows = rows.assign(prediction=rows["truth"] + np.random.default_rng(1).normal(0, sd, 2000), calibrated_sd=sd)
+    figures.predicted_sd(rows.assign(sd=sd / 2), tmp_path / "sure", resamples=50)
+    _, sure, scaled = drawn[0].axes[0].lines
+    np.testing.assert_allclose(scaled.get_ydata(), scaled.get_xdata(), atol=0.05)
+    reach = stats.norm.ppf(0.5 + sure.get_xdata() / 2) / 2
+    np.testing.assert_allclose(sure.get_ydata(), 2 * stats.norm.cdf(reach) - 1, atol=0.05)
 
 
 def test_without_any_prediction_there_is_no_figure(tmp_path):

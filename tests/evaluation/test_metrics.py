@@ -66,6 +66,29 @@ def test_a_weighted_resample_measures_as_the_repeated_scans_do_in_scikit_learn(c
         assert {name: measured[name][draw] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_metrics_of_stages_are_those_of_scikit_learn_in_every_resample(seed):
+    truth, prediction, probabilities = classified(3, seed=seed)
+    stage, said = (np.array([NAMES[3].index(name) for name in names]) for names in (truth, prediction))
+    weights = np.random.default_rng(seed).integers(0, 4, size=(4, len(truth)))
+    measured = metrics.ordinal_metrics(truth, prediction, probabilities, NAMES[3], weights)
+    for draw, counts in enumerate(weights):
+        repeated = np.repeat(np.arange(len(truth)), counts)
+        expected = sklearn.cohen_kappa_score(stage[repeated], said[repeated], weights="quadratic")
+        assert measured["quadratic_kappa"][draw] == pytest.approx(expected, abs=1e-12)
+        expected = sklearn.mean_absolute_error(stage[repeated], said[repeated])
+        assert measured["stage_mae"][draw] == pytest.approx(expected)
+    once = metrics.ordinal_metrics(truth, prediction, probabilities, NAMES[3])
+    assert once["quadratic_kappa"] == pytest.approx(sklearn.cohen_kappa_score(stage, said, weights="quadratic"))
+    assert once.items() >= metrics.classification_metrics(truth, prediction, probabilities, NAMES[3]).items()
+
+
+def test_there_is_no_kappa_where_truth_and_prediction_are_one_class():
+    same = np.array(["MCI"] * 5)
+    found = metrics.ordinal_metrics(same, same, np.full((5, 3), 1 / 3), NAMES[3])
+    assert np.isnan(found["quadratic_kappa"]) and found["stage_mae"] == 0
+
+
 def test_calibration_error_is_the_weighted_distance_of_scikit_learns_calibration_curve():
     truth, _, probabilities = classified(3, scans=300)
     confidence = probabilities.max(1)

@@ -166,6 +166,21 @@ def test_where_no_scan_has_a_prediction_every_metric_says_so(rows, kind, classes
     assert "-" in headline(summary)
 
 
+def test_of_stages_the_errors_stand_beside_those_of_the_most_frequent_stage():
+    stages = ["healthy", "MCI", "dementia"]
+    truth = np.array(stages * 10, object)
+    said = np.where(np.arange(30) % 7 == 0, "MCI", truth)
+    rows = pd.DataFrame({"subject": np.arange(30).astype(str), "site": "A", "target": "stage", "truth": truth})
+    rows = rows.assign(prediction=said, **{f"p_{name}": 1 / 3 for name in stages})
+    train = pd.Series(["healthy"] * 6 + ["MCI"] * 3 + ["dementia"] * 3)
+    summary = summarise(rows, "ordinal", stages, train, seed=0, resamples=200)
+    entry = summary["stage"]["stage_mae"]
+    assert entry["value"] == pytest.approx(np.mean(said != truth)) and entry["trivial"] == pytest.approx(1)
+    assert entry["lower"] <= entry["value"] <= entry["upper"] and summary["stage"]["quadratic_kappa"]["trivial"] == 0
+    shown = headline(summary)
+    assert "quadratic weighted kappa" in shown and "mean absolute error in stages" in shown
+
+
 def test_a_constant_model_is_called_one():
     same_age = summarise(ages().assign(prediction=54.2), "regression", [], TRAIN_AGE, seed=0)
     assert all_warnings(same_age) == [

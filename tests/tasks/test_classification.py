@@ -1,5 +1,6 @@
 """Classification against scikit-learn: loss, weights, probabilities, measures."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +49,35 @@ def test_label_smoothing_mixes_the_label_with_the_uniform_distribution(diagnosis
     log_p = np.log(softmax(logits.astype(float), axis=1))
     expected = -0.7 * log_p[np.arange(11), codes] - 0.1 * log_p.sum(axis=1)
     np.testing.assert_allclose(task.loss(tf.constant(codes), tf.constant(logits)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_loss_turns_down_what_is_easy_by_its_closed_form(diagnosis, logits, gamma):
+    task = make_task("classification", diagnosis, classes=DIAGNOSES, focal_gamma=gamma, class_weights="balanced")
+    codes = task.encode(diagnosis)
+    p = softmax(logits.astype(float), axis=1)[np.arange(11), codes]
+    loss = task.loss(tf.constant(codes), tf.constant(logits))
+    assert loss.shape == (11,) and loss.dtype == tf.float32
+    np.testing.assert_allclose(loss, -((1 - p) ** gamma) * np.log(p), rtol=1e-4)
+    np.testing.assert_allclose(task.weights(diagnosis), compute_sample_weight("balanced", diagnosis), rtol=1e-6)
+
+
+def test_the_focal_loss_with_label_smoothing_is_that_of_keras(diagnosis, logits):
+    task = make_task("classification", diagnosis, classes=DIAGNOSES, focal_gamma=2.0, label_smoothing=0.2)
+    codes = task.encode(diagnosis)
+    of_keras = keras.losses.CategoricalFocalCrossentropy(1.0, 2.0, True, 0.2, reduction=None)
+    expected = of_keras(np.eye(3, dtype=np.float32)[codes], logits)
+    np.testing.assert_allclose(task.loss(tf.constant(codes), tf.constant(logits)), expected, rtol=1e-4)
+
+
+def test_the_focal_loss_and_its_gradient_are_finite_where_the_model_is_certain(diagnosis):
+    task = make_task("classification", diagnosis, classes=DIAGNOSES, focal_gamma=0.5)
+    for sign in (1, -1):
+        output = tf.constant(sign * 1000 * np.eye(3, dtype=np.float32)[task.encode(diagnosis)])
+        with tf.GradientTape() as tape:
+            tape.watch(output)
+            loss = task.loss(tf.constant(task.encode(diagnosis)), output)
+        assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, output)).all()
 
 
 def test_balanced_weights_are_scikit_learns_and_have_the_mean_1(diagnosis):
@@ -113,6 +143,7 @@ def test_balanced_accuracy_is_over_the_classes_there_are():
         (["f", "x"], {"classes": ["f", "m"]}, "unknown class 'x'; expected one of f, m"),
         (["f", "f"], {}, "1 class: f; expected two or more"),
         (["f", "m"], {"class_weights": "balance"}, r"targets\.sex\.class_weights: found 'balance'"),
+        (["f", "m"], {"focal_gamma": -1.0}, r"targets\.sex\.focal_gamma: found -1\.0"),
         (["f", "m"], {"label_smoothing": 1.0}, r"targets\.sex\.label_smoothing: found 1\.0"),
     ],
 )

@@ -13,31 +13,34 @@ from tfmri.errors import InputError
 from tfmri.tasks.registry import TASKS, load_task, make_task
 
 AGES = pd.Series([31.1, 45.7, 60.2, 82.9], name="age")
+STAGES = pd.Series(["b", "a", "c", "a"], name="stage")
 MADE = {
     "classification": lambda: make_task(
-        "classification", pd.Series(["b", "a", "c", "a"], name="stage"), class_weights="balanced", label_smoothing=0.05
+        "classification", STAGES, class_weights="balanced", label_smoothing=0.05, focal_gamma=1.5
     ),
+    "ordinal": lambda: make_task("ordinal", STAGES, classes=["a", "b", "c"], loss="coral"),
     "regression": lambda: make_task("regression", AGES, loss="huber", delta=0.7),
+    "gaussian": lambda: make_task("regression", AGES, loss="gaussian", beta=0.5),
     "soft_labels": lambda: make_task("soft_labels", AGES, bin_width=3, sigma=2.5),
 }
 
 
 def test_every_task_is_tested():
-    assert MADE.keys() == TASKS.keys()
+    assert {make().kind for make in MADE.values()} == TASKS.keys()
 
 
-@pytest.mark.parametrize("kind", MADE)
-def test_a_task_comes_back_from_json_as_it_was(kind):
-    task = MADE[kind]()
+@pytest.mark.parametrize("name", MADE)
+def test_a_task_comes_back_from_json_as_it_was(name):
+    task = MADE[name]()
     config = task.to_config()
-    assert config["task"] == kind
+    assert config["task"] == task.kind
     assert load_task(json.loads(json.dumps(config, allow_nan=False))) == task
 
 
-@pytest.mark.parametrize("kind", MADE)
-def test_shapes_that_would_broadcast_are_refused(kind):
-    task = MADE[kind]()
-    values = AGES if kind != "classification" else pd.Series(["b", "a", "c", "a"])
+@pytest.mark.parametrize("name", MADE)
+def test_shapes_that_would_broadcast_are_refused(name):
+    task = MADE[name]()
+    values = STAGES if hasattr(task, "classes") else AGES
     target = tf.constant(task.encode(values))
     output = tf.zeros((4, task.outputs))
     assert task.loss(target, output).shape == (4,)
@@ -65,17 +68,17 @@ def test_a_batch_that_is_only_known_when_the_graph_runs_is_checked_there():
         loss(tf.zeros(3), tf.zeros((1, 1)))
 
 
-@pytest.mark.parametrize("kind", MADE)
-def test_the_loss_is_float32_for_half_precision_outputs(kind):
-    task = MADE[kind]()
-    values = AGES if kind != "classification" else pd.Series(["b", "a", "c", "a"])
+@pytest.mark.parametrize("name", MADE)
+def test_the_loss_is_float32_for_half_precision_outputs(name):
+    task = MADE[name]()
+    values = STAGES if hasattr(task, "classes") else AGES
     assert task.loss(tf.constant(task.encode(values)), tf.zeros((4, task.outputs), tf.float16)).dtype == tf.float32
 
 
-@pytest.mark.parametrize("kind", MADE)
-def test_the_initial_bias_fits_the_outputs(kind):
-    bias = MADE[kind]().initial_bias()
-    assert bias.shape == (MADE[kind]().outputs,) and bias.dtype == np.float32 and np.isfinite(bias).all()
+@pytest.mark.parametrize("name", MADE)
+def test_the_initial_bias_fits_the_outputs(name):
+    bias = MADE[name]().initial_bias()
+    assert bias.shape == (MADE[name]().outputs,) and bias.dtype == np.float32 and np.isfinite(bias).all()
 
 
 def test_an_unknown_task_is_answered_with_the_nearest():

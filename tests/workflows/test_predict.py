@@ -12,7 +12,7 @@ from program import run
 from tfmri.evaluation.adjustments import Adjustments
 from tfmri.images.fitted import FittedPreparation
 from tfmri.images.prepare import STEPS_VERSION, Preparation
-from tfmri.inference.model_file import Carried, add_to_model
+from tfmri.inference.model_file import Carried, add_to_model, carried_by
 from tfmri.models.registry import build_model
 
 
@@ -49,6 +49,31 @@ def test_numbers_have_intervals_and_scans_that_are_unlike_the_training_are_told(
     np.testing.assert_allclose(found["prediction"], (found["upper"] + found["lower"]) / 2)
     assert found["warnings"].str.contains("voxels of 9 mm along their shortest side").all()
     assert "2 of them are unlike" in said and "corrected_gap" not in found
+
+
+def test_stages_have_probabilities_and_sets_and_numbers_with_a_spread_their_standard_deviation(there, tmp_path):
+    stages = ["healthy", "MCI", "dementia"]
+    staged = {"task": "ordinal", "classes": stages, "counts": [5, 3, 2], "class_weights": "none", "penalty": "coral"}
+    sure = {"task": "regression", "mean": 50.0, "sd": 10.0, "penalty": "gaussian", "delta": 1.0, "beta": 0.0}
+    learnt = {
+        "stage": Adjustments(0.9, 30, 30, classes=tuple(stages), temperature=1.5, quantile=0.7),
+        "age": Adjustments(0.9, 30, 30, sd_factor=2.0),
+    }
+    prepared = carried_by(there / "years.keras").prepared
+    for name, task in (("stage", staged), ("age", sure)):
+        path = tmp_path / f"{name}.keras"
+        build_model("small_cnn", (SIZE, SIZE, SIZE, 1), 2, filters=[4]).save(path)
+        add_to_model(path, Carried(prepared, name, task, adjustments=learnt[name].to_config()))
+        run("predict", str(path), "scan-0.nii.gz", "scan-1.nii.gz", "-o", str(tmp_path / f"{name}.csv"))
+    found = pd.read_csv(tmp_path / "stage.csv")
+    p = found[[f"p_{name}" for name in stages]]
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert (p >= 0).all(axis=None) and found["prediction"].tolist() == [stages[i] for i in p.to_numpy().argmax(axis=1)]
+    held = [[name for name in stages if row[f"p_{name}"] >= 0.3] for _, row in found.iterrows()]
+    assert found["prediction_set"].str.split("|").tolist() == held
+    found = pd.read_csv(tmp_path / "age.csv")
+    assert (found["sd"] > 0).all() and found["sd"].nunique() == 2
+    np.testing.assert_allclose(found["calibrated_sd"], 2 * found["sd"])
 
 
 def test_mistyped_names_have_rows_of_their_own_and_only_nothing_but_them_is_refused(there, tmp_path):

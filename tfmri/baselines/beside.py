@@ -9,7 +9,6 @@ import pandas as pd
 
 from tfmri.baselines.models import NAMES
 from tfmri.baselines.verdict import Verdict, verdict
-from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import HEADLINES
 from tfmri.experiment.schema import Experiment
 from tfmri.runs.cohort import sides_of
@@ -47,7 +46,7 @@ def classical_models(
         return []
     target = experiment.target
     classes = list(experiment.targets[target].classes or ())
-    kind: Kind = "classification" if classes else "regression"
+    kind = experiment.targets[target].kind
     text = dict.fromkeys(["subject", "session", "scan", "fit", *(["truth", "prediction"] if classes else [])], str)
     found = []
     for folder in baselines_of(run, split, sides_of(table, target)):

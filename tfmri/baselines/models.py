@@ -55,7 +55,7 @@ def fit_baseline(
 def _model(name: str, kind: Kind, seed: int) -> tuple[Any, dict[str, Any]]:
     from sklearn import ensemble, linear_model, svm
 
-    classes = kind == "classification"
+    classes = kind != "regression"
     if name == "ridge":
         if classes:
             return linear_model.LogisticRegression(max_iter=5000), {"C": STRENGTHS}

@@ -1,7 +1,7 @@
 """What is learnt from predictions on validation and then applied to others: none of it changes the headline.
 
-For classes a temperature, a threshold (of two classes), and sets of classes; for numbers an interval, and for age the
-bias with age. Each says why where it cannot be had.
+For classes a temperature, a threshold (of two classes), and sets of classes; for numbers an interval, a factor for the
+standard deviations where the network gives them, and for age the bias with age. Each says why where it cannot be had.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tfmri.evaluation.age_bias import AgeBias, corrected_gap, fit_age_bias
-from tfmri.evaluation.calibration import choose_threshold, fit_temperature, scaled
+from tfmri.evaluation.calibration import choose_threshold, fit_sd_factor, fit_temperature, needed_level, scaled
 from tfmri.evaluation.conformal import (
     fewest,
     interval_half_width,
@@ -29,6 +29,7 @@ AGE = "age"
 CALIBRATION = ("log_loss", "brier", "ece")
 THRESHOLDED = ("balanced_accuracy", "accuracy", "mcc")
 CORRECTED = ("mae", "rmse", "mean_gap", "gap_age_r")
+NOMINAL = (0.5, 0.8, 0.95)  # shares of people whom the intervals of a predicted sd are to hold
 SEPARATOR = "|"  # between the classes of a set
 
 
@@ -45,6 +46,7 @@ class Adjustments:
         threshold: of the probability of the second of two classes.
         quantile: of the sets, see `conformal.set_quantile`.
         half_width: of the intervals, in the target's unit.
+        sd_factor: of the standard deviations that the network gives, see `calibration`.
         slope, intercept: of the bias with age.
         who: on whom that was fitted: 'healthy' or 'all'.
         notes: name -> sentence.
@@ -58,6 +60,7 @@ class Adjustments:
     threshold: float | None = None
     quantile: float | None = None
     half_width: float | None = None
+    sd_factor: float | None = None
     slope: float | None = None
     intercept: float | None = None
     who: str = "all"
@@ -105,7 +108,7 @@ def learn(
     few = f"{len(once)} people in validation are too few for intervals at {level:.0%}: {fewest(level)} are needed"
     notes: dict[str, str] = {}
     found: dict[str, Any] = {}
-    if kind == "classification":
+    if kind != "regression":
         probabilities, truth = probabilities_of(rows, classes), class_numbers(rows["truth"], classes)
         if len(rows):
             found["temperature"] = fit_temperature(probabilities, truth)
@@ -122,6 +125,11 @@ def learn(
         return Adjustments(**counts, **found, notes=notes)
     width = interval_half_width(once["truth"].to_numpy(float), once["prediction"].to_numpy(float), level)
     found["half_width"], notes = (width, notes) if np.isfinite(width) else (None, {"conformal": few})
+    if "sd" in rows:
+        if len(rows):
+            found["sd_factor"] = fit_sd_factor(*(rows[name].to_numpy(float) for name in ("truth", "prediction", "sd")))
+        else:
+            notes["predicted_sd"] = "no scan of validation has a prediction"
     if target == AGE:
         of = rows[rows["_healthy"]]
         who = "all" if healthy is None else "healthy"
@@ -135,6 +143,8 @@ def learn(
 
 def apply(predictions: pd.DataFrame, adjustments: Adjustments) -> pd.DataFrame:
     """Predictions with `lower` and `upper`, or `prediction_set`, and for age `corrected_gap` where the truth is known.
+
+    Beside a column `sd` stands `calibrated_sd`.
 
     Args:
         predictions: with `prediction`, or p_<class>, and where it is known `truth`; NaN stays NaN.
@@ -151,6 +161,8 @@ def apply(predictions: pd.DataFrame, adjustments: Adjustments) -> pd.DataFrame:
     said = predictions["prediction"].astype(float)
     if adjustments.half_width is not None:
         predictions = predictions.assign(lower=said - adjustments.half_width, upper=said + adjustments.half_width)
+    if adjustments.sd_factor is not None and "sd" in predictions:
+        predictions = predictions.assign(calibrated_sd=predictions["sd"] * adjustments.sd_factor)
     if adjustments.slope is not None and adjustments.intercept is not None and "truth" in predictions:
         bias = AgeBias(adjustments.slope, adjustments.intercept)
         predictions = predictions.assign(
@@ -174,8 +186,8 @@ def summarise_adjustments(
         predictions: after `apply`; the others are those of `summary.summarise`.
 
     Returns:
-        {fitted_on, n, subjects, temperature | threshold | conformal | age_bias: {...}}. One that there is not is
-        {"note": why}.
+        {fitted_on, n, subjects, temperature | threshold | conformal | predicted_sd | age_bias: {...}}. One that there
+        is not is {"note": why}.
     """
     rows = usable(predictions, kind, classes)
 
@@ -216,6 +228,19 @@ def summarise_adjustments(
             "level": adjustments.level,
             "half_width": adjustments.half_width,
             "coverage": entry(near.to_numpy(float), rows["subject"], seed, resamples, share=True),
+        }
+    if adjustments.sd_factor is not None and "calibrated_sd" in rows:
+        needed = {when: needed_level(rows, sd) for when, sd in (("before", "sd"), ("after", "calibrated_sd"))}
+
+        def held_at(level: float) -> dict[str, Any]:
+            return {
+                when: entry((each <= level).astype(float), rows["subject"], seed, resamples, share=True)
+                for when, each in needed.items()
+            }
+
+        result["predicted_sd"] = {
+            "factor": adjustments.sd_factor,
+            "coverage": [{"level": level, **held_at(level)} for level in NOMINAL],
         }
     if adjustments.slope is not None:
         corrected = rows.assign(prediction=rows["truth"].astype(float) + rows["corrected_gap"].astype(float))

@@ -1,8 +1,12 @@
 """Probabilities that mean what they say, and where to cut them: learnt on validation, never on test."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXTREMES = 0.05, 20.0  # of a temperature
 
@@ -40,6 +44,38 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     from scipy.special import softmax
 
     return softmax(_logits(probabilities) / temperature, axis=1)
+
+
+def fit_sd_factor(truth: np.ndarray, prediction: np.ndarray, sd: np.ndarray) -> float:
+    """What predicted standard deviations are to be multiplied by; above 1 where a model is too sure.
+
+    It is the root of the mean of ((truth - prediction) / sd)², at which the normal likelihood is highest.
+
+    Args:
+        truth: (n,).
+        prediction: (n,) in the same unit.
+        sd: (n,), above 0.
+
+    Raises:
+        ValueError: no scans.
+    Source: Laves et al. 2020, MIDL, equation 9.
+    """
+    if not len(truth):
+        raise ValueError("a factor of standard deviations is learnt from at least one scan")
+    return float(np.sqrt(np.mean(((truth - prediction) / sd) ** 2)))
+
+
+def needed_level(rows: "pd.DataFrame", sd: str) -> np.ndarray:
+    """(n,) level of the narrowest central interval that holds the truth, 0 to 1.
+
+    Args:
+        rows: with `truth` and `prediction`, the mean of a normal distribution.
+        sd: the column of its standard deviation.
+    """
+    from scipy.special import erf
+
+    gap = rows["truth"].to_numpy(float) - rows["prediction"].to_numpy(float)
+    return erf(np.abs(gap) / rows[sd].to_numpy(float) / np.sqrt(2))
 
 
 def choose_threshold(positive: np.ndarray, score: np.ndarray) -> float:

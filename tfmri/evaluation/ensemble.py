@@ -9,6 +9,9 @@ import pandas as pd
 def ensemble(by_fit: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """The mean over fits: of probabilities, whose largest is then the prediction, or of the predicted numbers.
 
+    A column `sd`, the standard deviation that each fit gives its number, becomes that of the mixture of their normal
+    distributions: it holds how far they lie apart, too (Lakshminarayanan et al. 2017, NeurIPS, section 2.4).
+
     Args:
         by_fit: predictions of one target by one or more fits, with the columns of predictions.csv.
         classes: names in the order of the model's outputs; empty for a number.
@@ -21,6 +24,10 @@ def ensemble(by_fit: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     groups = by_fit.groupby("scan", sort=False)
     result = by_fit.drop_duplicates("scan").set_index("scan", drop=False).rename_axis(None)
     result[averaged] = groups[averaged].mean(skipna=False).replace([np.inf, -np.inf], np.nan)
+    if "sd" in by_fit:
+        apart = groups["prediction"].var(ddof=0).reindex(result.index)
+        own = by_fit["sd"].pow(2).groupby(by_fit["scan"], sort=False).mean().reindex(result.index)
+        result["sd"] = np.sqrt(own + apart).where(result["prediction"].notna())
     if classes:
         means = result[averaged].to_numpy(float)
         said = np.array(classes, object)[means.argmax(axis=1)]

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tfmri.evaluation import metrics
+from tfmri.evaluation.calibration import needed_level
 from tfmri.evaluation.classification_figures import confusion_matrix, precision_recall, reliability, roc
 from tfmri.evaluation.drawing import (
     BLUE,
@@ -52,7 +53,7 @@ def write_figures(
     if rows.empty:
         return []
     directory = Path(directory)
-    if kind == "classification":
+    if kind != "regression":
         return [
             *roc(rows, classes, directory / "roc", seed, resamples),
             *precision_recall(rows, classes, directory / "precision_recall", seed, resamples),
@@ -63,6 +64,7 @@ def write_figures(
         *predicted_vs_true(rows, directory / "predicted_vs_true", seed, resamples),
         *gap_vs_age(rows, directory / "gap_vs_age", seed, resamples),
         *bland_altman(rows, directory / "bland_altman", seed, resamples),
+        *(predicted_sd(rows, directory / "predicted_sd", seed, resamples) if "sd" in rows else []),
     ]
 
 
@@ -140,6 +142,32 @@ def bland_altman(rows: pd.DataFrame, path: Path, seed: int = 0, resamples: int =
             )
         scatter(axes, (truth + prediction) / 2, gap, rows)
         axes.set(xlabel=f"mean of predicted and true {target}", ylabel=f"predicted - true {target}")
+        axes.set_title(title_of(rows))
+    return files_of(path)
+
+
+def predicted_sd(rows: pd.DataFrame, path: Path, seed: int = 0, resamples: int = 1000) -> list[Path]:
+    """Share of truths in the central intervals of the predicted normal distributions, against the share they claim.
+
+    With `sd`, and with `calibrated_sd` where there is one. Below the diagonal a model is too sure.
+    Source: Kuleshov et al. 2018, ICML, section 3.
+    """
+    shown = {"as the model says": ("sd", BLUE), "scaled, as learnt on validation": ("calibrated_sd", VERMILION)}
+    weights = subject_weights(rows["subject"], resamples, seed)
+    levels = np.linspace(0, 1, 101)[:-1]  # the interval of 1 has no end
+    with saved(path, 5, 4.8) as figure:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+        for name, (sd, colour) in shown.items():
+            if sd not in rows:
+                continue
+            held = (needed_level(rows, sd)[:, None] <= levels).astype(float)
+            axes.plot(levels, held.mean(axis=0), color=colour, linewidth=2, label=name)
+            ends = np.quantile(weights @ held / weights.sum(axis=1, keepdims=True), [0.025, 0.975], axis=0)
+            axes.fill_between(levels, *ends, color=colour, alpha=0.15, linewidth=0)
+        axes.legend(loc="upper left")
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        axes.set(xlabel="share that intervals are to hold", ylabel="share that they hold")
         axes.set_title(title_of(rows))
     return files_of(path)
 

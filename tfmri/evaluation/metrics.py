@@ -1,4 +1,4 @@
-"""Metrics of classification and regression, for a sample and for all its bootstrap resamples at once.
+"""Metrics of classes and of numbers, for a sample and for all its bootstrap resamples at once.
 
 Every metric is written once, in terms of `weights`: how often each scan counts. `weights` is (n,), or (resamples, n)
 with one resample per row; a metric comes back as a number, or as (resamples,). Left out, every scan counts once and the
@@ -17,10 +17,10 @@ import numpy as np
 if TYPE_CHECKING:  # whoever reads an experiment's settings comes by here, and needs no pandas
     import pandas as pd
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "ordinal", "regression"]  # ordinal: classes that have an order
 Metrics = dict[str, Any]  # metric -> number, or (resamples,) float64
 
-LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "brier", "log_loss", "ece"})
+LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "brier", "log_loss", "ece", "stage_mae"})
 CALIBRATION_BINS = 10
 
 
@@ -73,6 +73,27 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
         }
 
 
+def ordinal_metrics(truth, prediction, probabilities, classes: Sequence[str], weights=None) -> Metrics:
+    """quadratic_kappa and stage_mae, and then the `classification_metrics`, whose arguments it takes.
+
+    Classes count as the stages 0, 1, ... in their order. `stage_mae` is the mean absolute error in stages.
+    `quadratic_kappa` is Cohen's kappa with quadratic weights (Cohen 1968, Psychological Bulletin 70): 1 less the mean
+    squared error over that of the same answers dealt out at random; NaN where truth and prediction are one class.
+    """
+    stage, said = (class_numbers(names, classes).astype(float) for names in (truth, prediction))
+    counts = np.ones(len(stage)) if weights is None else weights
+    total = counts.sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = [counts @ each / total for each in (stage, said)]
+        squares = [counts @ each**2 / total for each in (stage, said)]
+        at_random = sum(squares) - 2 * means[0] * means[1]
+        return {
+            "quadratic_kappa": 1 - counts @ (stage - said) ** 2 / total / _or_nan(at_random),
+            "stage_mae": counts @ np.abs(stage - said) / total,
+            **classification_metrics(truth, prediction, probabilities, classes, weights),
+        }
+
+
 def regression_metrics(truth, prediction, weights=None) -> Metrics:
     """mae, rmse, r2, pearson_r, spearman_r, mean_gap, gap_age_r (the correlation of gap and truth).
 
@@ -101,13 +122,10 @@ def regression_metrics(truth, prediction, weights=None) -> Metrics:
 
 def metrics_of(rows: "pd.DataFrame", kind: Kind, classes: Sequence[str]) -> Callable[..., Metrics]:
     """The metrics of a predictions table (columns truth, prediction, p_<class>), to be called with `weights=`."""
-    if kind == "classification":
-        return partial(
-            classification_metrics, rows["truth"], rows["prediction"], probabilities_of(rows, classes), classes
-        )
     if kind == "regression":
         return partial(regression_metrics, rows["truth"].to_numpy(float), rows["prediction"].to_numpy(float))
-    raise ValueError(f"kind {kind!r} is neither 'classification' nor 'regression'")
+    measure = {"classification": classification_metrics, "ordinal": ordinal_metrics}[kind]
+    return partial(measure, rows["truth"], rows["prediction"], probabilities_of(rows, classes), classes)
 
 
 def probabilities_of(rows: "pd.DataFrame", classes: Sequence[str]) -> np.ndarray:

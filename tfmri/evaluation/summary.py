@@ -24,7 +24,7 @@ from tfmri.evaluation.trivial import trivial_metrics
 SMALLEST_GROUP = 10  # scans; below it a group's metrics are not given
 UNDEFINED_LIMIT = 0.1  # share of resamples without a value, beyond which there is no interval
 NOBODY = "no scan has a prediction"
-HEADLINES = ("balanced_accuracy", "roc_auc", "mae", "pearson_r")
+HEADLINES = ("balanced_accuracy", "roc_auc", "quadratic_kappa", "stage_mae", "mae", "pearson_r")
 RESERVED = frozenset(
     {"groups", "warnings", "adjustments", "fits", "views"}
 )  # keys beside the targets, so no names of targets
@@ -32,6 +32,8 @@ UNITS = {"age": "years"}  # of targets whose unit the name says
 IN_WORDS = {
     "balanced_accuracy": "balanced accuracy",
     "roc_auc": "ROC AUC",
+    "quadratic_kappa": "quadratic weighted kappa",
+    "stage_mae": "mean absolute error in stages",
     "mae": "mean absolute error",
     "pearson_r": "correlation r",
 }
@@ -51,7 +53,7 @@ def summarise(
     Args:
         predictions: rows of one target of predictions.csv: subject, target, truth, prediction, the `group_columns`, and
             p_<class> for classes.
-        kind: soft labels and whatever else ends in a number are "regression".
+        kind: soft labels and whatever else ends in a number are "regression", ordered classes "ordinal".
         classes: names in the order of the model's outputs; empty for regression.
         train_truth: the target of every training scan.
         seed: of the resampling.
@@ -80,7 +82,7 @@ def summarise(
 
 def usable(predictions: pd.DataFrame, kind: Kind, classes: Sequence[str]) -> pd.DataFrame:
     """The rows that have a truth and a prediction (and, for classes, all probabilities), none of them infinite."""
-    needed = ["truth", "prediction", *(f"p_{name}" for name in classes if kind == "classification")]
+    needed = ["truth", "prediction", *(f"p_{name}" for name in classes)]
     known = predictions[needed].replace([np.inf, -np.inf], np.nan).notna().all(axis=1)
     return predictions[known].reset_index(drop=True)
 
@@ -267,7 +269,7 @@ def _constant(rows: pd.DataFrame, kind: Kind) -> list[str]:
     if len(rows) < 2:
         return []
     advice = "it has learned nothing from the images"
-    if kind == "classification":
+    if kind != "regression":
         if rows["prediction"].nunique() == 1 and rows["truth"].nunique() > 1:
             return [f"the model answers {rows['prediction'].iloc[0]!r} for every scan: {advice}"]
     elif rows["prediction"].astype(float).std() < 1e-3 * rows["truth"].astype(float).std():

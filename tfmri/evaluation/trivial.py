@@ -9,7 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tfmri.evaluation.metrics import Kind, Metrics, class_numbers, classification_metrics, regression_metrics
+from tfmri.evaluation.metrics import (
+    Kind,
+    Metrics,
+    class_numbers,
+    classification_metrics,
+    ordinal_metrics,
+    regression_metrics,
+)
 
 
 def trivial_metrics(truth, train_truth, kind: Kind, classes: Sequence[str] = ()) -> Metrics:
@@ -19,7 +26,7 @@ def trivial_metrics(truth, train_truth, kind: Kind, classes: Sequence[str] = ())
         truth: (n,) what is to be predicted.
         train_truth: (m,) truth of the training scans; missing values are left out.
         kind: of the target.
-        classes: names, for a classification.
+        classes: names, where there are classes.
 
     Raises:
         ValueError: nothing in `train_truth`.
@@ -31,4 +38,5 @@ def trivial_metrics(truth, train_truth, kind: Kind, classes: Sequence[str] = ())
         return regression_metrics(truth, np.full(len(truth), train_truth.mean()))
     shares = np.bincount(class_numbers(train_truth, classes), minlength=len(classes)) / len(train_truth)
     prediction = np.full(len(truth), classes[int(shares.argmax())], dtype=object)
-    return classification_metrics(truth, prediction, np.tile(shares, (len(truth), 1)), classes)
+    measure = ordinal_metrics if kind == "ordinal" else classification_metrics
+    return measure(truth, prediction, np.tile(shares, (len(truth), 1)), classes)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from tfmri.augment.recipe import Recipe, parse_recipe, recipe_to_config
 from tfmri.errors import InputError, Problem
+from tfmri.evaluation.metrics import Kind
 from tfmri.images.prepare import Preparation
 from tfmri.models.registry import check_model
 from tfmri.tasks.registry import check_task
@@ -67,6 +68,13 @@ class Target(BaseModel):
     def classes(self) -> dict[str, list[str]] | None:
         """The spellings of each class, in the order of the classes; None for a number."""
         return self.settings.get("classes")
+
+    @property
+    def kind(self) -> Kind:
+        """What its predictions are measured as."""
+        if self.classes is None:
+            return "regression"
+        return "ordinal" if self.task == "ordinal" else "classification"
 
     @model_validator(mode="before")
     @classmethod
@@ -433,7 +441,7 @@ class Experiment(Section):
 
 
 def _with_every_setting(target: Target, where: str) -> Target:
-    if target.task == "classification" and len(target.classes or {}) < 2:
+    if target.task in ("classification", "ordinal") and len(target.classes or {}) < 2:
         expected = f"two or more, such as {SPELLINGS}"
         raise InputError(Problem(f"{where}.classes", f"{len(target.classes or {})} classes", expected))
     return Target(task=target.task, **check_task(target.task, target.settings, where))

@@ -16,6 +16,7 @@ CAPTIONS = {  # figures in the order in which they are shown -> what they are
     "predicted_vs_true": "Prediction against truth, with the line of identity.",
     "gap_vs_age": "Gap (prediction minus truth) against truth: models guess towards the mean. For age, also corrected.",
     "bland_altman": "Bland-Altman: difference against mean, with limits of agreement.",
+    "predicted_sd": "How many truths intervals of the predicted SD hold; below the diagonal the model is too sure.",
     "histogram_by_split": "The target by split.",
     "age_by_split": "Age by split.",
 }
@@ -104,6 +105,13 @@ def adjustments(facts: Facts) -> str:
             f"<h3>Conformal prediction</h3><p>{size}; they are to hold the truth for {each['level']:.0%} of people, "
             f"and did for {in_figures(each['coverage'])} of the scans here.</p>"
         )
+    if "factor" in found.get("predicted_sd", {}):
+        each = found["predicted_sd"]
+        rows = [["intervals that are to hold", "hold, as the model says", f"with sd × {each['factor']:.2f}"]]
+        rows += [
+            [f"{held['level']:.0%}", in_figures(held["before"]), in_figures(held["after"])] for held in each["coverage"]
+        ]
+        parts.append("<h3>Predicted standard deviations</h3>" + as_table(rows))
     if "slope" in found.get("age_bias", {}):
         each = found["age_bias"]
         rows = [["", "corrected", "as predicted"]]

@@ -12,9 +12,17 @@ NORMALISED = {
     "none": "left in their own units",
     "histogram": "moved onto one intensity standard, learnt from the training scans (Nyúl and Udupa)",
 }
+TASKS = {
+    "classification": "classification",
+    "ordinal": "ordinal classification",
+    "regression": "regression",
+    "soft_labels": "regression by soft labels",
+}
 IN_UNITS = frozenset({"mae", "rmse", "mean_gap"})  # of the target
 METRICS = {
     "roc_auc": "ROC AUC",
+    "quadratic_kappa": "quadratic weighted kappa",
+    "stage_mae": "mean absolute error in stages",
     "mcc": "Matthews correlation",
     "brier": "Brier score",
     "ece": "expected calibration error",
@@ -43,8 +51,8 @@ def question_in_words(experiment: Experiment, table: pd.DataFrame) -> str:
     what = f"which of {', '.join(classes)} a person is" if classes else f"the {experiment.target} of a person"
     people = table.loc[table["split"] == "train", "subject"].nunique()
     return (
-        f"Asked was {what} ({experiment.target}), from one MRI scan: a {target.task.replace('_', ' ')} by the network "
-        f"{experiment.model.name}, which learnt from scans of {people} people."
+        f"Asked was {what} ({experiment.target}), from one MRI scan: {TASKS.get(target.task, target.task)} by the "
+        f"network {experiment.model.name}, which learnt from scans of {people} people."
     )
 
 
@@ -74,7 +82,7 @@ def training_in_words(experiment: Experiment, parameters: str = "") -> str:
     augmented = f"augmented at random ({', '.join(changes)})" if changes else "not augmented"
     rate = settings.optimizer.options.get("learning_rate")
     said = [
-        f"The network {experiment.model.name}{parameters} was trained for {task.task.replace('_', ' ')} of "
+        f"The network {experiment.model.name}{parameters} was trained for {TASKS.get(task.task, task.task)} of "
         f"{experiment.target} with {settings.optimizer.name} (learning rate {rate:g}, "
         f"schedule {settings.schedule.name}), "
         f"batches of {settings.batch_size}, for at most {settings.epochs} epochs in {settings.precision}.",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "classification": "tfmri.tasks.classification:Classification",
+    "ordinal": "tfmri.tasks.ordinal:Ordinal",
     "regression": "tfmri.tasks.regression:Regression",
     "soft_labels": "tfmri.tasks.soft_labels:SoftLabels",
 }

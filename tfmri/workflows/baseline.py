@@ -51,7 +51,7 @@ def baseline(name: str, overrides: Sequence[str] = (), split: str = "test", feat
     cohort, _ = load_cohort(experiment)
     table, target = with_sides(cohort.table, experiment), experiment.target
     classes = list(experiment.targets[target].classes or ())
-    kind: Kind = "classification" if classes else "regression"
+    kind = experiment.targets[target].kind
     if features:
         seen, of = columns(table, features, target)
         given = "columns-" + _short(of)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from tfmri.errors import InputError, Problem
 from tfmri.evaluation.compare import differences, holm, paired_tests, shared
-from tfmri.evaluation.metrics import Kind
 from tfmri.experiment.load import difference, load_experiment
 from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json
@@ -37,7 +36,7 @@ def compare(runs: Sequence[Run], split: str, output: Path | None = None) -> str:
     first, *others = runs
     experiments = [load_experiment(run.experiment) for run in runs]
     target, classes = _same_target(runs, experiments)
-    kind: Kind = "classification" if classes else "regression"
+    kind = experiments[0].targets[target].kind
     seed, resamples = experiments[0].seed, experiments[0].evaluation.resamples
     tables = [_predictions(run, split, classes) for run in runs]
     results: list[dict[str, Any]] = []

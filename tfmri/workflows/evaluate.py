@@ -23,7 +23,6 @@ from tfmri.errors import InputError, Problem
 from tfmri.evaluation.adjustments import apply, learn, summarise_adjustments
 from tfmri.evaluation.chance import against_chance, shuffled_labels_sentence
 from tfmri.evaluation.figures import histogram_by_split, write_figures
-from tfmri.evaluation.metrics import Kind
 from tfmri.evaluation.summary import headline, spread_over_fits, summarise
 from tfmri.experiment.load import load_experiment
 from tfmri.experiment.schema import Experiment, FitPlan
@@ -95,7 +94,7 @@ def evaluate(run: Run, wanted: Wanted) -> int:
     fits, missing = trained_fits(run, experiment, some=True), missing_fits(run, experiment)
     target = experiment.targets[experiment.target]
     classes = list(target.classes or ())
-    kind: Kind = "classification" if classes else "regression"
+    kind = target.kind
     table = run_table(run, experiment)
     validation, asked, others, warnings = _asked(run, experiment, table, wanted)
     lots = [validation, asked] if asked is not validation else [validation]
