@@ -75,7 +75,8 @@ def submit_experiment(name: str, overrides: Sequence[str] = (), wanted: Wanted =
         label, experiment = run.label, _trained(path, overrides, run)
     jobs = {step: _job(step, _named(name, path), overrides, label, experiment, site, wanted.workers) for step in steps}
     if wanted.dry:
-        return "\n".join([*_shown(jobs, {}), *_verified(jobs, folder)])
+        print("\n".join(_shown(jobs, {})), flush=True)
+        return "\n".join(_verified(jobs, folder))
     numbers = _submitted(jobs, folder)
     command = shlex.join([*again, *(["--site", wanted.site] if wanted.site else [])])
     record = {
