@@ -45,7 +45,7 @@ def _what_to_type(site: Site, places: Sequence[str]) -> str:
     submit += f" --site {site.name}" if site.name != DEFAULT else ""
     submit += f" --set data.labels={shlex.quote(f'{places[0]}/labels.csv')}" if places else ""
     folder = shlex.quote(site.folder.removeprefix("~/"))
-    lines = [f"ssh {jump}{port}{site.host}", f"cd {folder}", "make setup EXTRAS=gpu", submit]
+    lines = [f"ssh {jump}{port}{site.host}", f"cd {folder}", "make setup EXTRAS=gpu", "make doctor", submit]
     return "\n".join(["", "next:", *(f"    {line}" for line in lines)])
 
 
