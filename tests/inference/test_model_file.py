@@ -41,7 +41,7 @@ def test_a_file_gives_back_what_it_carries_and_the_same_model(saved, tmp_path):
     np.testing.assert_array_equal(load_model(tmp_path / "copy.keras")(images), model(images))
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "sfcn", "resnet10", "densenet121"])
+@pytest.mark.parametrize("name", ["small_cnn", "sfcn", "resnet10", "densenet121", "cole", "convnext", "vit"])
 def test_every_architecture_is_made_of_layers_that_are_trusted(name, tmp_path):
     model = build_model(name, (32, 32, 32, 1), 2, **({"filters": [4, 4]} if name == "small_cnn" else {}))
     config = json.loads(model.to_json())

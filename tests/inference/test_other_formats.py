@@ -33,7 +33,14 @@ def describe(folder, *entries) -> None:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("small_cnn", {"filters": [4]}), ("sfcn", {"filters": [2, 2, 2, 2, 2, 2]})],
+    [
+        ("small_cnn", {"filters": [4]}),
+        ("sfcn", {"filters": [2, 2, 2, 2, 2, 2]}),
+        ("cole", {"filters": [2, 2], "activation": "elu"}),
+        ("resnet10", {"filters": [2, 2, 2, 4], "se": 2, "activation": "silu"}),
+        ("convnext", {"filters": [2, 4], "blocks": [1, 1], "kernel": 3, "layer_scale": 1.0}),
+        ("vit", {"width": 8, "depth": 2, "heads": 2}),
+    ],
 )
 def test_a_saved_model_is_of_operations_that_compute_and_says_the_same(name, options, tmp_path):
     keras.utils.set_random_seed(0)

@@ -92,15 +92,18 @@ def test_options_take_the_types_of_the_builder():
         "l2": 0.0,
         "momentum": 0.9,
         "epsilon": 1e-5,
+        "activation": "relu",
     }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_shared_options_are_those_of_every_architecture(name):
-    shared = {"norm": "group", "groups": 4, "l2": 1e-4, "dropout": 0.25, "momentum": 0.95, "epsilon": 1e-3}
+    shared = {"dropout": 0.25, "epsilon": 1e-3}
+    if name != "vit":
+        shared |= {"norm": "group", "groups": 4, "l2": 1e-4, "momentum": 0.95, "activation": "elu"}
     options = check_model(name, shared)
     assert shared.items() <= options.items()
-    assert "depth" not in options
+    assert name == "vit" or "depth" not in options
 
 
 def test_a_model_is_built_by_name():
@@ -126,8 +129,11 @@ def test_a_model_is_built_by_name():
         ("resnet18", {"filters": [8, 16, 32]}, r"model\.filters\.3: missing"),
         ("resnet18", {"stem_stride": 3}, r"model\.stem_stride: found 3"),
         ("resnet18", {"preactivaton": True}, r"Did you mean 'preactivation'\?"),
-        ("densenet", {}, r"unknown name 'densenet'\. Did you mean 'densenet121'\?"),
-        ("sfcn", {"norm": "layer"}, r"model\.norm: found 'layer'\. Input should be 'batch', 'group' or 'instance'"),
+        ("densenet12", {}, r"unknown name 'densenet12'\. Did you mean 'densenet121'\?"),
+        ("sfcn", {"norm": "layers"}, r"model\.norm: found 'layers'\. .* 'batch', 'group', 'instance' or 'layer'"),
+        ("cole", {"activation": "gello"}, r"model\.activation: found 'gello'\. Input should be 'relu', 'elu', 'gelu'"),
+        ("vit", {"norm": "batch"}, r"model\.norm: unknown option"),
+        ("resnet50", {"se": 0}, r"model\.se: found 0"),
         ("sfcn", {"l2": -1}, r"model\.l2: found -1"),
         ("sfcn", {"initial_bias": [0.0]}, r"model\.initial_bias: unknown option"),
         ("sfcn", {"dropuot": 0.1, "momentum": "high"}, r"2 problems:(.|\n)*dropuot(.|\n)*momentum"),

@@ -1,17 +1,19 @@
-"""DenseNet-121 in three dimensions.
+"""DenseNet-121 and -169 in three dimensions.
 
 Source: Huang, Liu, van der Maaten, Weinberger 2017, Densely connected convolutional networks, CVPR (DenseNet-BC). Stem;
 blocks of layers, each of which adds `growth` features to all that came before it in its block: normalisation, ReLU,
 convolution 1³, normalisation, ReLU, convolution 3³; transitions between blocks compress the features with a convolution
-1³ and halve the axes by mean pooling. With one channel and two outputs: 11,244,674 trainable parameters.
+1³ and halve the axes by mean pooling. With one channel and two outputs: 11,244,674 and
+18,546,050 trainable parameters.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from tfmri.models.blocks import Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
+from tfmri.models.blocks import Activation, Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +39,7 @@ def build(
     synchronized: bool = False,
     momentum: Fraction = 0.9,
     epsilon: float = 1e-5,
+    activation: Activation = "relu",
     initial_bias: Sequence[float] | None = None,
 ) -> "keras.Model":
     """DenseNet for images of `shape`; with the default blocks the one of 121 layers.
@@ -53,7 +56,7 @@ def build(
             images may want 1 here, or no `stem_pool`, for features of more than some voxels, at 8 times the work each.
         stem_pool: max pooling by two after the first convolution.
         dropout: share of the features dropped before the output.
-        norm, groups, l2, synchronized, momentum, epsilon: see `tfmri.models.blocks.Layers`.
+        norm, groups, l2, synchronized, momentum, epsilon, activation: see `tfmri.models.blocks.Layers`.
         initial_bias: (outputs,) bias of the output to start from.
 
     Raises:
@@ -61,8 +64,9 @@ def build(
     """
     import keras
 
-    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon)
-    image = image_input(shape, stem_stride * (2 if stem_pool else 1) * 2 ** (len(blocks) - 1), "densenet121")
+    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon, activation)
+    depth = 2 * sum(blocks) + len(blocks) + 1  # convolutions, and the linear layer
+    image = image_input(shape, stem_stride * (2 if stem_pool else 1) * 2 ** (len(blocks) - 1), f"densenet{depth}")
     x = layers.stem(image, stem_filters, stem_stride, stem_pool)
     for block, count in enumerate(blocks, start=1):
         if block > 1:
@@ -75,4 +79,7 @@ def build(
             new = layers.convolution(layers.activate(new, f"{name}_2"), growth, 3, f"{name}_2")
             x = keras.layers.Concatenate(name=f"{name}_concat")([x, new])
     x = layers.activate(x, "last")
-    return keras.Model(image, layers.head(x, outputs, dropout, initial_bias), name="densenet121")
+    return keras.Model(image, layers.head(x, outputs, dropout, initial_bias), name=f"densenet{depth}")
+
+
+densenet169 = partial(build, blocks=(6, 12, 32, 32))

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 MODELS = {
     "sfcn": "tfmri.models.sfcn:build",
+    "sfcn_sex": "tfmri.models.sfcn:sfcn_sex",
+    "cole": "tfmri.models.cole:build",
     "small_cnn": "tfmri.models.small_cnn:build",
     **{f"resnet{depth}": f"tfmri.models.resnet:resnet{depth}" for depth in (10, 18, 34, 50)},
     "densenet121": "tfmri.models.densenet:build",
+    "densenet169": "tfmri.models.densenet:densenet169",
+    "convnext": "tfmri.models.convnext:build",
+    "vit": "tfmri.models.vit:build",
 }
 SET_BY_PROGRAM = ("synchronized", "initial_bias")
 

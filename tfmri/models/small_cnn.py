@@ -9,7 +9,7 @@ mean pooling (phantom, sex, 80 scans not trained on: 0.93 after 16 epochs agains
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfmri.models.blocks import Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
+from tfmri.models.blocks import Activation, Count, Fraction, Layers, Norm, NotNegative, Widths, image_input
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +27,7 @@ def build(
     synchronized: bool = False,
     momentum: Fraction = 0.9,
     epsilon: float = 1e-3,
+    activation: Activation = "relu",
     initial_bias: Sequence[float] | None = None,
 ) -> "keras.Model":
     """The small CNN for images of `shape`.
@@ -36,7 +37,7 @@ def build(
         outputs: length of the linear output.
         filters: of the first convolution and of each stage.
         dropout: share of the features dropped before the output.
-        norm, groups, l2, synchronized, momentum, epsilon: see `tfmri.models.blocks.Layers`.
+        norm, groups, l2, synchronized, momentum, epsilon, activation: see `tfmri.models.blocks.Layers`.
         initial_bias: (outputs,) bias of the output to start from.
 
     Raises:
@@ -44,7 +45,7 @@ def build(
     """
     import keras
 
-    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon)
+    layers = Layers(norm, groups, l2, synchronized, momentum, epsilon, activation)
     image = image_input(shape, 2 ** len(filters) - 1, "small_cnn")
     x = image
     for number, width in enumerate(filters, start=1):
