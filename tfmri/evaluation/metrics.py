@@ -74,7 +74,7 @@ def classification_metrics(truth, prediction, probabilities, classes: Sequence[s
 
 
 def ordinal_metrics(truth, prediction, probabilities, classes: Sequence[str], weights=None) -> Metrics:
-    """quadratic_kappa and stage_mae, and then the `classification_metrics`, whose arguments it takes.
+    """The `classification_metrics`, whose arguments it takes, and then quadratic_kappa and stage_mae.
 
     Classes count as the stages 0, 1, ... in their order. `stage_mae` is the mean absolute error in stages.
     `quadratic_kappa` is Cohen's kappa with quadratic weights (Cohen 1968, Psychological Bulletin 70): 1 less the mean
@@ -83,14 +83,12 @@ def ordinal_metrics(truth, prediction, probabilities, classes: Sequence[str], we
     stage, said = (class_numbers(names, classes).astype(float) for names in (truth, prediction))
     counts = np.ones(len(stage)) if weights is None else weights
     total = counts.sum(-1)
+    at_random = total * (counts @ (stage**2 + said**2)) - 2 * (counts @ stage) * (counts @ said)  # whole numbers
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = [counts @ each / total for each in (stage, said)]
-        squares = [counts @ each**2 / total for each in (stage, said)]
-        at_random = sum(squares) - 2 * means[0] * means[1]
         return {
-            "quadratic_kappa": 1 - counts @ (stage - said) ** 2 / total / _or_nan(at_random),
-            "stage_mae": counts @ np.abs(stage - said) / total,
             **classification_metrics(truth, prediction, probabilities, classes, weights),
+            "quadratic_kappa": 1 - total * (counts @ (stage - said) ** 2) / _or_nan(at_random),
+            "stage_mae": counts @ np.abs(stage - said) / total,
         }
 
 

@@ -14,7 +14,18 @@ from tfmri.experiment.schema import Experiment
 from tfmri.files import write_json
 from tfmri.runs.directory import Run
 
-SHOWN = ("balanced_accuracy", "roc_auc", "accuracy", "log_loss", "mae", "rmse", "r2", "pearson_r")
+SHOWN = (
+    "balanced_accuracy",
+    "roc_auc",
+    "accuracy",
+    "log_loss",
+    "quadratic_kappa",
+    "stage_mae",
+    "mae",
+    "rmse",
+    "r2",
+    "pearson_r",
+)
 
 
 def compare(runs: Sequence[Run], split: str, output: Path | None = None) -> str:
