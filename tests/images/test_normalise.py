@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tfmri.errors import InputError
 from tfmri.images.head import find_head
 from tfmri.images.prepare import Preparation, prepare
 from tfmri.images.read import Volume
+from tfmri.images.registration import template
 
 
 def test_zscore_has_mean_0_and_deviation_1_over_the_head(head, grid):
@@ -44,6 +46,20 @@ def test_mean_divides_by_the_mean_of_the_whole_volume(head, grid):
     prepared = prepare(Volume(data, affine), Preparation((4, 4, 4), (20, 20, 20), "mean"))
     raw = prepare(Volume(data, affine), Preparation((4, 4, 4), (20, 20, 20), "none"))
     np.testing.assert_allclose(prepared.image, raw.image.astype(np.float64) / data.mean(), rtol=2e-3, atol=1e-3)
+
+
+def test_the_mean_of_a_registered_brain_is_that_over_the_volume_of_mni152_whatever_its_field_of_view():
+    whole = template()
+    expected = whole.data.sum(dtype=float) / (182 * 218 * 182)  # both at 1 mm, the brain inside of either
+    data = np.pad(
+        ndimage.zoom(whole.data, 0.5, order=1, grid_mode=True, mode="grid-constant"), [(0, 40), (9, 9), (0, 0)]
+    )
+    affine = whole.affine @ np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] += 0.5 - affine[:3, :3] @ [0, 9, 0]
+    smaller = np.diag([0.9, 0.9, 0.9, 1])  # which registration makes as large as the template
+    volume = Volume(1000 * data, smaller @ affine)
+    prepared = prepare(volume, Preparation((4, 4, 4), (48, 56, 48), "mean", registration="mni152"))
+    assert prepared.done["channels"][0]["normalise"]["scale"] == pytest.approx(1000 * expected, rel=0.03)
 
 
 def test_what_float16_cannot_hold_is_refused_with_advice(head, grid):

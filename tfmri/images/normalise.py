@@ -14,16 +14,22 @@ LIMIT = 5.0  # standard deviations
 
 
 def normalise(
-    image: np.ndarray, head: Head, volume: Volume, method: str, inside: np.ndarray | None = None
+    image: np.ndarray,
+    head: Head,
+    volume: Volume,
+    method: str,
+    inside: np.ndarray | None = None,
+    box: float | None = None,
 ) -> tuple[np.ndarray, float, dict[str, Any]]:
     """`image` (x, y, z) by `method`, one of those that `prepare.Preparation` explains.
 
     Args:
         image: on the grid.
         head: where it lies, for threshold and background.
-        volume: as read; masked, where there is a mask.
+        volume: as read; masked, where there is a mask; in the frame of the grid.
         method: of NORMALISATIONS.
         inside: (x, y, z) bool, the mask on the grid; without one, what is brighter than the threshold is foreground.
+        box: mm³ over which 'mean' takes the mean, background wherever the volume is not; None: over the volume.
 
     Returns:
         float16 of the same shape; the background's normalised intensity; the numbers that were used.
@@ -47,6 +53,9 @@ def normalise(
         shift, scale, bounds = head.background, high - head.background, (0.0, 1.0)
     elif method == "mean":
         scale = float(volume.data.mean(dtype=np.float64))
+        if box is not None:
+            filled = volume.data.size * abs(float(np.linalg.det(volume.affine[:3, :3]))) / box
+            scale = head.background + (scale - head.background) * filled
     if method != "none" and not scale > 1e-6 * abs(high):
         raise refusal(volume, f"its intensities cannot be normalised by {method}: they would be divided by {scale:g}")
 

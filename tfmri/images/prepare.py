@@ -38,7 +38,9 @@ from tfmri.images.normalise import NORMALISATIONS, normalise
 from tfmri.images.read import Volume, parse_volume, read_file
 from tfmri.images.registration import register_to_template, template
 
-STEPS_VERSION = 1  # counts up whenever a scan would be prepared differently from before: the cache keys on it
+STEPS_VERSION = 2  # counts up whenever a scan would be prepared differently from before: the cache keys on it
+
+MNI152_BOX = 182.0 * 218.0 * 182.0  # mm³: FSL's and UK Biobank's volume of MNI152, over which SFCN's mean is taken
 
 ORIENTATIONS = ("world", "scan")
 BIAS_CORRECTIONS = ("none", "n4")
@@ -55,8 +57,8 @@ class Preparation:
         shape: (x, y, z) voxels.
         normalise: 'zscore': mean 0 and standard deviation 1 over the foreground, or the mask; 'percentiles': 0 is the
             background, 1 the 99.9th percentile of the foreground; 'mean': divided by the mean of the whole volume as
-            read, or masked; 'none'; 'histogram': as 'zscore', with the landmarks by which a fit moves its scans onto
-            one scale (`histogram`).
+            read, or masked, and with 'mni152' by its mean over `MNI152_BOX`, whatever its field of view; 'none';
+            'histogram': as 'zscore', with the landmarks by which a fit moves its scans onto one scale (`histogram`).
         channels: images that make up a scan.
         orientation: 'world': the grid is parallel to the world's axes; 'scan': to the scan's, those nearest to RAS+.
         bias_correction: 'none' or 'n4'.
@@ -181,13 +183,15 @@ def prepare(volumes: Volume | Sequence[Volume], preparation: Preparation, mask: 
         assert first.inside is not None
         share = Volume(first.inside.astype(np.float32), first.volume.affine)
         kept = _resampled(share, frame, affine, preparation)[0] >= 0.5  # NaN, outside of the field of view, is not
+    box = MNI152_BOX if preparation.registration == "mni152" else None
     images, backgrounds, numbers = [], [], []
     for channel in channels:
         image, outside, sigmas = _resampled(channel.volume, frame, affine, preparation)
         image[outside] = channel.head.background
         if kept is not None:
             image[~kept] = channel.head.background
-        image, background, done = normalise(image, channel.head, channel.seen, preparation.normalise, kept)
+        seen = _in_frame(channel.seen, frame)
+        image, background, done = normalise(image, channel.head, seen, preparation.normalise, kept, box)
         images.append(image)
         backgrounds.append(background)
         numbers.append(_account(channel, sigmas, outside) | {"normalise": {"method": preparation.normalise, **done}})
