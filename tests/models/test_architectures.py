@@ -179,7 +179,7 @@ def test_convnext_has_as_many_parameters_as_one_counts_by_hand():
     assert model.get_layer("stage1_block1_depthwise_conv").kernel.shape == (7, 7, 7, 1, 4)
 
 
-def test_the_sizes_in_the_docs_are_those_that_one_counts_by_hand():  # and those of the code: test_documentation.py
+def test_the_sizes_in_the_docs_are_those_that_one_counts_by_hand():  # and those of the code: test_table_of_models.py
     options = check_model("convnext", {})
     assert parameters_of_convnext(options["blocks"], options["filters"], options["kernel"]) == 3_604_122
     blocks = check_model("densenet169", {})["blocks"]
